@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint docs bench faults lock clean distclean
+PYTHON := .venv/bin/python
+ROOT := $(or $(LAKEHOUSE_ROOT),lakehouse)
+
+help: ## show these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## create the environment; does only what is missing
+	@command -v python3 >/dev/null || { echo 'setup: no python3 found: install Python 3.11 or newer' >&2; exit 1; }; python3 scripts/setup.py
+
+demo: setup ## produce data, load it, build every table, show them (ONLY=stocks: one use case)
+	@$(PYTHON) -m demo $(if $(ONLY),--only $(ONLY))
+
+test: setup ## run every test
+	@$(PYTHON) -m pytest
+
+lint: setup ## check the style of Python and SQL
+	@scripts/lint
+
+docs: setup ## write the documentation of all tables as one page
+	@.venv/bin/dbt --quiet docs generate --static --profiles-dir profiles && mkdir -p $(ROOT)/docs && cp target/static_index.html $(ROOT)/docs/index.html && echo $(ROOT)/docs/index.html
+
+bench: setup ## measure, and print a table
+	@$(PYTHON) -m bench
+
+faults: setup ## kill and redeliver, and prove that nothing is lost
+	@$(PYTHON) -m pytest tests/faults
+
+lock: setup ## renew the lock files (UPGRADE=1: to the newest versions allowed)
+	@$(PYTHON) scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## remove what runs wrote, ./lakehouse with it
+	@rm -rf lakehouse target logs dbt_packages metastore_db spark-warehouse derby.log .pytest_cache .ruff_cache .hypothesis .user.yml && find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment too
+	@rm -rf .venv .venv-aws jars
