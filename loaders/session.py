@@ -1,0 +1,117 @@
+"""One SparkSession, configured from profiles/profiles.yml: dbt and loaders cannot differ."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import yaml
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PROFILES = PROJECT_ROOT / "profiles" / "profiles.yml"
+
+# The quick compiler suits commands that end soon; a resident process wants the full one.
+QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
+
+
+class ConfigurationError(Exception):
+    """Something the user can mend; the message says what and how, in one line."""
+
+
+def lakehouse_root() -> Path:
+    """Where everything that a run writes lies: LAKEHOUSE_ROOT, default ./lakehouse."""
+    return Path(os.environ.get("LAKEHOUSE_ROOT") or PROJECT_ROOT / "lakehouse").absolute()
+
+
+def prepare_root() -> Path:
+    """Create the root and settle the paths that the profile leaves relative.
+
+    Raises:
+        ConfigurationError: the root cannot be written.
+    """
+    root = lakehouse_root()
+    try:
+        (root / "logs").mkdir(parents=True, exist_ok=True)
+        probe = root / "logs" / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write to LAKEHOUSE_ROOT {root}: {error.strerror}; "
+            "set LAKEHOUSE_ROOT to a folder you may write to"
+        ) from error
+    os.environ["LAKEHOUSE_ROOT"] = str(root)
+    os.chdir(PROJECT_ROOT)  # jars/ and profiles/ are named from here, as in a plain dbt run
+    return root
+
+
+def read_profile(path: Path = PROFILES, target: str = "local") -> dict[str, Any]:
+    """One target of the dbt profile, rendered as dbt renders it."""
+
+    def env_var(name: str, default: str | None = None) -> str:
+        value = os.environ.get(name, default)
+        if value is None:
+            raise ConfigurationError(f"{path.name} needs the environment variable {name}: set it")
+        return value
+
+    environment = jinja2.Environment(autoescape=False)  # noqa: S701 - YAML, no HTML
+    environment.filters.update(as_number=float, as_bool=lambda value: value, as_native=str)
+    profile = yaml.safe_load(path.read_text())["multihop"]
+
+    def render(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: render(item) for key, item in value.items()}
+        if isinstance(value, str):
+            return environment.from_string(value).render(env_var=env_var)
+        return value
+
+    return render(profile["outputs"][target])
+
+
+@cache
+def spark_settings(*, resident: bool = False) -> dict[str, str]:
+    """Spark's settings of the `local` target, without the quick compiler for a resident process."""
+    settings = dict(read_profile()["server_side_parameters"])
+    if resident:
+        options = settings["spark.driver.extraJavaOptions"].replace(QUICK_COMPILER, "")
+        settings["spark.driver.extraJavaOptions"] = options
+    return settings
+
+
+def get_spark(*, resident: bool = False) -> SparkSession:
+    """The process's SparkSession, started on first use.
+
+    Raises:
+        ConfigurationError: not set up, or another process holds the metastore.
+    """
+    prepare_root()
+    if not any((PROJECT_ROOT / "jars").glob("delta-spark*.jar")):
+        raise ConfigurationError("Delta's jars are missing: run `make setup`")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")
+
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.enableHiveSupport()
+    for key, value in spark_settings(resident=resident).items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    for schema in ("bronze", "silver", "gold", "ops"):
+        try:
+            spark.sql(f"create schema if not exists {schema}")
+        except Exception as error:
+            if "metastore" in str(error).lower() or "derby" in str(error).lower():
+                raise ConfigurationError(
+                    f"the metastore under {lakehouse_root()} is in use by another process: "
+                    "wait for it to end, or use `dbt … --target engine`"
+                ) from error
+            raise
+    return spark

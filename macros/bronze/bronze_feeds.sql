@@ -1,0 +1,19 @@
+{#- The feeds' bronze tables, from the declared sources: name of the feed (the table's name in
+    snake_case), relation, and the columns of its provenance key. -#}
+{%- macro bronze_feeds() -%}
+    {%- set feeds = [] -%}
+    {%- if execute -%}
+        {%- for source in graph.sources.values() | sort(attribute='unique_id') -%}
+            {%- if source.schema == 'bronze' and source.source_name != 'bronze_loaders' -%}
+                {%- do feeds.append({
+                    'name': modules.re.sub('(?<=[a-z0-9])(?=[A-Z])', '_', source.identifier) | lower,
+                    'relation': api.Relation.create(
+                        schema=source.schema, identifier=source.identifier
+                    ),
+                    'key': source.meta.grain,
+                }) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{- return(feeds) -}}
+{%- endmacro -%}

@@ -1,0 +1,81 @@
+"""One Spark session for the whole run; dbt runs inside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LAKEHOUSE_ROOT of this run's own."""
+    path = tmp_path_factory.mktemp("lakehouse")
+    os.environ["LAKEHOUSE_ROOT"] = str(path)
+    os.environ["DBT_TARGET_PATH"] = str(path / "target")
+    os.environ["DBT_LOG_PATH"] = str(path / "logs")
+    os.environ["DBT_PROFILES_DIR"] = str(PROJECT_ROOT / "profiles")
+    return path
+
+
+@pytest.fixture(scope="session")
+def aws(root: Path) -> Iterator[Any]:
+    """The embedded AWS; boto3 in this process, and in Spark's workers, reaches it alone."""
+    from demo.aws import embedded_aws, environment
+
+    with embedded_aws(root / "aws") as running:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
+        os.environ.update(environment(running))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def spark(root: Path, aws: Any) -> Iterator[Any]:
+    from loaders.session import get_spark
+
+    session = get_spark()
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def dbt(spark: Any) -> Callable[..., Any]:
+    """Runs dbt in this process: dbt("build", "--select", …) returns dbtRunner's result.
+
+    Fails the test when dbt fails, unless expect_failure=True.
+    """
+    from dbt.cli.main import dbtRunner
+
+    def run(*arguments: str, expect_failure: bool = False) -> Any:
+        outcome = dbtRunner().invoke([*arguments, "--project-dir", str(PROJECT_ROOT), "--quiet"])
+        if not expect_failure and not outcome.success:
+            messages = [
+                f"{result.node.name}: {result.message}"
+                for result in getattr(outcome.result, "results", None) or []
+                if result.status not in ("success", "pass", "no-op")
+            ]
+            pytest.fail(f"dbt {' '.join(arguments)}: {outcome.exception or messages}")
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def lakehouse(spark: Any, root: Path) -> Path:
+    """An empty lakehouse: no table in any schema, no checkpoint."""
+    for (schema,) in spark.sql("show schemas").collect():
+        if schema == "default":
+            continue
+        spark.sql(f"drop schema if exists {schema} cascade")
+        shutil.rmtree(root / "warehouse" / f"{schema}.db", ignore_errors=True)
+    for schema in ("bronze", "silver", "gold", "ops"):
+        spark.sql(f"create schema if not exists {schema}")
+    shutil.rmtree(root / "checkpoints", ignore_errors=True)
+    return root
