@@ -1,0 +1,174 @@
+"""What one streaming query has discovered and planned: a SQLite file beside its checkpoint.
+
+Protocol (see "The offset carries the work" in docs/decisions.md): a batch's file list stands
+in Spark's offset log before the batch runs, and Spark hands the last logged offset back as
+`start` when everything up to it is in the sink. So the files of `start`, and no others, are
+recorded as planned, before anything new is planned. A crash at any point leaves either the
+offset log or this file knowing each object. Discovered objects that are not planned yet may be
+forgotten: listing, or the queue, brings them again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from loaders.sources.objects import OVERWRITE, ObjectVersion
+
+_SCHEMA = """
+create table if not exists object (
+    bucket text not null,
+    key text not null,
+    version text not null,
+    size_bytes integer not null,
+    modified_ms integer not null,
+    version_id text,
+    kind text not null,
+    planned integer not null default 0,
+    primary key (bucket, key, version)
+) without rowid;
+create index if not exists waiting on object (modified_ms, key) where planned = 0;
+create table if not exists message (
+    id text primary key,
+    body text
+) without rowid;
+create table if not exists message_object (
+    id text not null,
+    bucket text not null,
+    key text not null,
+    version text not null,
+    primary key (id, bucket, key, version)
+) without rowid;
+"""
+_FIELDS = "bucket, key, version, size_bytes, modified_ms, version_id, kind"
+# The first version of a key that was found wins; a later one becomes a note of the overwrite.
+_DISCOVER_FIRST = f"""
+insert or ignore into object ({_FIELDS})
+select ?1, ?2, ?3, ?4, ?5, ?6, case
+    when ?7 = 'object' and exists (select 1 from object where bucket = ?1 and key = ?2)
+    then '{OVERWRITE}' else ?7 end
+"""
+_DISCOVER_ALL = f"insert or ignore into object ({_FIELDS}) values (?, ?, ?, ?, ?, ?, ?)"
+
+
+class StateLost(Exception):
+    """The file does not know as many planned objects as the offset says there were."""
+
+
+class Message(NamedTuple):
+    """A notification: its id, the objects it names, and its body where that is needed again."""
+
+    id: str
+    objects: list[ObjectVersion]
+    body: str | None
+
+
+class ObjectState:
+    """Objects of one query by identity; planned or waiting."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.executescript("pragma journal_mode = wal; pragma synchronous = full;")
+        self._db.executescript(_SCHEMA)
+
+    def discover(self, objects: Iterable[ObjectVersion], *, allow_overwrites: bool) -> None:
+        """Note objects that were found; known ones stay as they are."""
+        self._db.execute("begin")
+        self._db.executemany(_DISCOVER_ALL if allow_overwrites else _DISCOVER_FIRST, objects)
+        self._db.execute("commit")
+
+    def note_messages(self, messages: Iterable[Message], *, allow_overwrites: bool) -> None:
+        """Note messages together with the objects they name."""
+        messages = list(messages)
+        self._db.execute("begin")
+        self._db.executemany(
+            _DISCOVER_ALL if allow_overwrites else _DISCOVER_FIRST,
+            [item for message in messages for item in message.objects],
+        )
+        self._db.executemany(
+            "insert or ignore into message values (?, ?)",
+            [(message.id, message.body) for message in messages],
+        )
+        self._db.executemany(
+            "insert or ignore into message_object values (?, ?, ?, ?)",
+            [(message.id, *item[:3]) for message in messages for item in message.objects],
+        )
+        self._db.execute("commit")
+
+    def finished_messages(self) -> list[str]:
+        """Ids of the messages none of whose objects waits."""
+        rows = self._db.execute(
+            "select id from message where not exists ("
+            "select 1 from message_object join object using (bucket, key, version) "
+            "where message_object.id = message.id and planned = 0)"
+        )
+        return [row[0] for row in rows]
+
+    def forget_messages(self, ids: Iterable[str]) -> None:
+        """Drop messages that were acknowledged."""
+        keys = [(name,) for name in ids]
+        self._db.execute("begin")
+        self._db.executemany("delete from message where id = ?", keys)
+        self._db.executemany("delete from message_object where id = ?", keys)
+        self._db.execute("commit")
+
+    def message_body(self, message_id: str) -> str | None:
+        """The body of a message that could not be read."""
+        row = self._db.execute("select body from message where id = ?", (message_id,)).fetchone()
+        return row[0] if row else None
+
+    def mark_planned(self, objects: Iterable[ObjectVersion]) -> None:
+        """Record the objects of a logged offset."""
+        self._db.execute("begin immediate")
+        self._db.executemany(
+            f"insert into object ({_FIELDS}, planned) values (?, ?, ?, ?, ?, ?, ?, 1) "
+            "on conflict (bucket, key, version) do update set planned = 1",
+            objects,
+        )
+        self._db.execute("commit")
+
+    def require_planned(self, planned_in_all: int) -> None:
+        """Check, after a start, that nothing was lost.
+
+        Args:
+            planned_in_all: how many objects the query had planned up to its last offset.
+
+        Raises:
+            StateLost: fewer are known, so older objects would be planned again.
+        """
+        (known,) = self._db.execute("select count(*) from object where planned = 1").fetchone()
+        if known < planned_in_all:
+            raise StateLost(
+                f"{self.path} knows {known} of the {planned_in_all} objects that this stream has "
+                "planned: restore the file, or start with a new checkpoint "
+                "(bronze.ledger keeps loaded objects from being loaded twice)"
+            )
+
+    def waiting(self, max_files: int, max_bytes: int | None) -> list[ObjectVersion]:
+        """The oldest unplanned objects within the limits; one at least, however large."""
+        rows = self._db.execute(
+            f"select {_FIELDS} from object where planned = 0 order by modified_ms, key limit ?",
+            (max_files,),
+        )
+        chosen: list[ObjectVersion] = []
+        total = 0
+        for row in rows:
+            item = ObjectVersion(*row)
+            total += item.size_bytes
+            if chosen and max_bytes is not None and total > max_bytes:
+                break
+            chosen.append(item)
+        return chosen
+
+    def backlog(self) -> tuple[int, int]:
+        """Number and bytes of the objects that wait."""
+        return self._db.execute(
+            "select count(*), coalesce(sum(size_bytes), 0) from object where planned = 0"
+        ).fetchone()
+
+    def close(self) -> None:
+        self._db.close()

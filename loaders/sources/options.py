@@ -1,0 +1,65 @@
+"""Options of a source: spelled as documented, checked, with errors that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mb": 1 << 20}
+_UNITS |= {"g": 1 << 30, "gb": 1 << 30}
+
+
+def spelled(source: str, options: Mapping[str, str], known: Iterable[str]) -> dict[str, str]:
+    """The options under their documented spelling; Spark hands names over in lower case.
+
+    Raises:
+        ValueError: an option that the source does not have.
+    """
+    names = {name.lower(): name for name in known}
+    for name in options:
+        if name.lower() not in names:
+            raise ValueError(f"{source} has no option {name!r}; it has {', '.join(names.values())}")
+    return {names[name.lower()]: value for name, value in options.items()}
+
+
+def flag_option(options: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """true or false.
+
+    Raises:
+        ValueError: anything else.
+    """
+    text = options.get(name)
+    if text is None:
+        return default
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"{name} is {text!r}: give true or false")
+    return text.lower() == "true"
+
+
+def positive_option(options: Mapping[str, str], name: str) -> int | None:
+    """A whole number of at least 1, or None when the option is not given.
+
+    Raises:
+        ValueError: anything else.
+    """
+    text = options.get(name)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{name} is {text!r}: give a whole number of at least 1")
+    return int(text)
+
+
+def byte_option(options: Mapping[str, str], name: str) -> int | None:
+    """A number of bytes such as 10485760, 10m or 1gb, or None when the option is not given.
+
+    Raises:
+        ValueError: anything else.
+    """
+    text = options.get(name)
+    if text is None:
+        return None
+    digits = text.strip().lower().rstrip("bkmg")
+    unit = text.strip().lower()[len(digits) :]
+    if not digits.isdecimal() or int(digits) < 1 or unit not in _UNITS:
+        raise ValueError(f"{name} is {text!r}: give a number of bytes such as 64m or 1g")
+    return int(digits) * _UNITS[unit]
