@@ -1,0 +1,112 @@
+"""Running feeds: a streaming query each, from its source to its bronze table."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from loaders.bronze import BatchReport, batch_writer, ensure_tables
+from loaders.feeds import Feed
+from loaders.session import lakehouse_root
+from loaders.sources import register
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+
+
+class FeedFailed(Exception):
+    """A feed's query ended with an error; the message is its cause, in one line."""
+
+
+def run_once(
+    spark: SparkSession, feeds: Iterable[Feed], report: Callable[[BatchReport], None]
+) -> dict[str, str]:
+    """Load what is there now, feed after feed.
+
+    Returns: the feeds that failed, with the cause; the others are loaded all the same.
+    """
+    failed = {}
+    for feed in feeds:
+        query = start(spark, feed, report, once=True)
+        failed |= _await(feed, query)
+    return failed
+
+
+def run_continuously(
+    spark: SparkSession, feeds: Iterable[Feed], report: Callable[[BatchReport], None]
+) -> dict[str, str]:
+    """Load until SIGTERM, SIGINT or until every feed has failed; a running batch is finished.
+
+    Returns: the feeds that failed, with the cause.
+    """
+    stop = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
+    queries = {feed: start(spark, feed, report, once=False) for feed in feeds}
+    while not stop.wait(0.5) and any(query.isActive for query in queries.values()):
+        pass
+    failed = {}
+    for feed, query in queries.items():
+        if query.isActive:
+            _stop_between_batches(query)
+        failed |= _await(feed, query)
+    return failed
+
+
+def start(
+    spark: SparkSession, feed: Feed, report: Callable[[BatchReport], None], *, once: bool
+) -> StreamingQuery:
+    """Start the feed's query; its checkpoint lies under LAKEHOUSE_ROOT/checkpoints."""
+    from pyspark.sql import functions as F
+
+    register(spark)
+    ensure_tables(spark, feed.table)
+    trigger = {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} s"}
+    return (
+        spark.readStream.format(feed.source)
+        .options(**feed.source_options())
+        .load(feed.location)
+        .withColumn("_ingested_at", F.current_timestamp())
+        .writeStream.queryName(feed.name)
+        .foreachBatch(batch_writer(feed.name, feed.table, report))
+        .option("checkpointLocation", str(lakehouse_root() / "checkpoints" / feed.name))
+        .trigger(**trigger)
+        .start()
+    )
+
+
+def _stop_between_batches(query: StreamingQuery) -> None:
+    """Stop a query once its running batch is committed."""
+    idle = threading.Event()
+    while query.isActive and query.status["isTriggerActive"]:
+        idle.wait(0.1)
+    query.stop()
+
+
+def _await(feed: Feed, query: StreamingQuery) -> dict[str, str]:
+    from pyspark.errors import StreamingQueryException
+
+    try:
+        query.awaitTermination()
+    except StreamingQueryException as error:
+        logging.getLogger(__name__).debug("feed %s", feed.name, exc_info=error)
+        return {feed.name: root_cause(str(error))}
+    return {}
+
+
+# The last line of a Python traceback, or a Java exception's first: "package.Class: message".
+_CAUSE = re.compile(r"^(?:\w+\.)*([A-Z]\w*): (.+)$", re.MULTILINE)
+
+
+def root_cause(message: str) -> str:
+    """The innermost cause in a query's error message, in one line."""
+    causes = _CAUSE.findall(message.partition("=== Streaming Query ===")[0])
+    if not causes:
+        return message.strip().splitlines()[0]
+    kind, text = causes[-1]
+    return text if kind in ("ValueError", "StateLost") else f"{kind}: {text}"

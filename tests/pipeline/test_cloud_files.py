@@ -1,0 +1,263 @@
+"""cloudFiles → bronze: every record once, in its table or in quarantine, whatever happens."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loaders import bronze
+from loaders.bronze import BatchReport
+from loaders.feeds import Feed
+from loaders.run import run_once
+from loaders.sources import register
+
+Identity = tuple[str, int, str]  # file name, ordinal, record
+
+
+def a_feed(folder: Path, **settings: Any) -> Feed:
+    return Feed(
+        name="things",
+        source="cloudFiles",
+        location=str(folder),
+        table="things",
+        description="things",
+        **settings,
+    )
+
+
+def load(spark: Any, feed: Feed) -> list[BatchReport]:
+    reports: list[BatchReport] = []
+    assert run_once(spark, [feed], reports.append) == {}
+    return reports
+
+
+def kept(spark: Any) -> list[Identity]:
+    rows = spark.sql("select _key, _ordinal, data from bronze.things").collect()
+    return sorted((Path(row[0]).name, row[1], row[2]) for row in rows)
+
+
+def unbalanced(spark: Any) -> list[Any]:
+    return spark.sql(
+        "select * from bronze.ledger where received <> kept + duplicates + quarantined"
+    ).collect()
+
+
+def write_objects(folder: Path, names: range, seed: int) -> list[Identity]:
+    """Objects in every shape that holds records; returns what must be kept."""
+    chance = random.Random(seed)
+    folder.mkdir(exist_ok=True)
+    expected = []
+    for number in names:
+        records = [
+            json.dumps({"object": number, "n": n, "pad": "x" * chance.randrange(40)})
+            for n in range(chance.randrange(6))
+        ]
+        text = chance.choice(["\n", "\r\n", ""]).join(records).encode()
+        name = f"{number:04}.json"
+        (folder / name).write_bytes(gzip.compress(text) if chance.random() < 0.3 else text)
+        expected += [(name, n, record) for n, record in enumerate(records)]
+    return expected
+
+
+def test_every_record_is_loaded_once_and_a_second_run_loads_only_what_is_new(
+    spark: Any, lakehouse: Path, tmp_path: Path
+) -> None:
+    feed = a_feed(tmp_path / "in", max_files_per_trigger=10)
+    expected = write_objects(tmp_path / "in", range(25), seed=1)
+    reports = load(spark, feed)
+    assert [report.batch_id for report in reports] == [0, 1, 2]
+    assert kept(spark) == sorted(expected)
+    assert load(spark, feed) == []
+    expected += write_objects(tmp_path / "in", range(25, 30), seed=2)
+    (only,) = load(spark, feed)
+    assert (only.batch_id, only.objects) == (3, 5)
+    assert kept(spark) == sorted(expected)
+    assert unbalanced(spark) == []
+
+
+def test_a_lost_checkpoint_repeats_nothing_and_the_ledger_counts_the_duplicates(
+    spark: Any, lakehouse: Path, tmp_path: Path
+) -> None:
+    feed = a_feed(tmp_path / "in")
+    expected = write_objects(tmp_path / "in", range(8), seed=3)
+    load(spark, feed)
+    shutil.rmtree(lakehouse / "checkpoints")
+    expected += write_objects(tmp_path / "in", range(8, 11), seed=4)
+    (again,) = load(spark, feed)
+    assert again.batch_id == 1
+    assert again.duplicates + again.kept == again.received == len(expected)
+    assert kept(spark) == sorted(expected)
+    assert unbalanced(spark) == []
+
+
+class Crash(Exception):
+    """Stands for the end of the process at a named step."""
+
+
+@pytest.mark.parametrize("step", ["before bronze", "before quarantine", "before ledger", "after"])
+def test_a_batch_cut_short_is_completed_by_its_replay(
+    spark: Any, lakehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    expected = write_objects(tmp_path / "in", range(6), seed=5)
+    (tmp_path / "in" / "broken.json").write_text('{"a":1}\n{"a":\n')
+    expected.append(("broken.json", 0, '{"a":1}'))
+    feed = a_feed(tmp_path / "in")
+    target = {
+        "before bronze": "bronze.things",
+        "before quarantine": bronze.QUARANTINE,
+        "before ledger": bronze.LEDGER,
+    }.get(step)
+    append = bronze.append_idempotently
+
+    def crashing(rows: Any, name: str, *identity: Any) -> None:
+        if name == target:
+            raise Crash(step)
+        append(rows, name, *identity)
+
+    def crashing_report(report: BatchReport) -> None:
+        if step == "after":
+            raise Crash(step)
+
+    monkeypatch.setattr(bronze, "append_idempotently", crashing)
+    failed = run_once(spark, [feed], crashing_report)
+    assert failed == {"things": f"Crash: {step}"}
+    monkeypatch.undo()
+
+    load(spark, feed)
+    assert kept(spark) == sorted(expected)
+    assert spark.sql("select count(*) from bronze.quarantine").first()[0] == 1
+    assert spark.sql("select count(*) from bronze.ledger").first()[0] == 7
+    assert unbalanced(spark) == []
+
+
+BROKEN: dict[str, tuple[bytes, list[str], list[tuple[str, bytes]]]] = {
+    # name: bytes, records kept, (reason, raw bytes) in quarantine
+    "truncated_json": (b'{"a":1}\n{"a":', ['{"a":1}'], [("truncated_json", b'{"a":')]),
+    "invalid_json_between": (
+        b'{"a":1}\n{a}\n{"a":2}',
+        ['{"a":1}', '{"a":2}'],
+        [("invalid_json", b"{a}")],
+    ),
+    "empty_object": (b"", [], []),
+    "gzip_without_extension": (gzip.compress(b'{"a":1}'), ['{"a":1}'], []),
+    "not_a_number": (b'{"a":NaN}', ['{"a":NaN}'], []),
+    "utf_16": ('{"a":1}'.encode("utf-16"), [], [("not_utf8", '{"a":1}'.encode("utf-16"))]),
+    "five_megabytes": (
+        b'{"a":"' + b"x" * 5_000_000 + b'"}\n{"b":1}',
+        ['{"a":"' + "x" * 5_000_000 + '"}', '{"b":1}'],
+        [],
+    ),
+}
+
+
+def test_bad_input_ends_in_quarantine_with_its_bytes_and_stops_nothing(
+    spark: Any, lakehouse: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name, (content, _, _) in BROKEN.items():
+        (tmp_path / "in" / name).write_bytes(content)
+    truncated = gzip.compress(b'{"a":1}\n' * 1000)[:-12]
+    (tmp_path / "in" / "truncated_gzip").write_bytes(truncated)
+    load(spark, a_feed(tmp_path / "in"))
+
+    records = kept(spark)
+    quarantined = spark.sql("select item, reason, raw from bronze.quarantine").collect()
+    for name, (_, good, bad) in BROKEN.items():
+        assert [data for file, _, data in records if file == name] == good, name
+        found = [(row[1], bytes(row[2])) for row in quarantined if Path(row[0]).name == name]
+        assert found == bad, name
+    from_truncated = [data for file, _, data in records if file == "truncated_gzip"]
+    assert set(from_truncated) == {'{"a":1}'}
+    reasons = [row[1] for row in quarantined if Path(row[0]).name == "truncated_gzip"]
+    assert "truncated_gzip" in reasons
+    assert unbalanced(spark) == []
+    in_ledger = spark.sql("select item from bronze.ledger").collect()
+    assert {Path(row[0]).name for row in in_ledger} == {*BROKEN, "truncated_gzip"}
+
+
+def test_an_object_deleted_or_overwritten_before_it_is_read_is_reported(
+    spark: Any, lakehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    write_objects(folder, range(2), seed=6)
+    (folder / "gone.json").write_text('{"a":1}')
+    (folder / "changed.json").write_text('{"a":1}')
+    write = bronze._objects
+
+    def meddling(batch: Any) -> Any:
+        (folder / "gone.json").unlink()
+        (folder / "changed.json").write_text('{"a":2, "longer": true}')
+        return write(batch)
+
+    monkeypatch.setattr(bronze, "_objects", meddling)
+    load(spark, a_feed(folder))
+    rows = spark.sql("select item, reason from bronze.quarantine").collect()
+    assert {(Path(row[0]).name, row[1]) for row in rows} == {
+        ("gone.json", "deleted_before_read"),
+        ("changed.json", "overwritten_before_read"),
+    }
+    assert unbalanced(spark) == []
+
+
+def drain(frame: Any, checkpoint: Path, sink: Callable[[Any], None] | None = None) -> list[Any]:
+    """Run a streaming frame once and return its rows."""
+    rows: list[Any] = []
+    query = (
+        frame.writeStream.foreachBatch(lambda batch, _: rows.extend(batch.collect()))
+        .option("checkpointLocation", str(checkpoint))
+        .trigger(availableNow=True)
+        .start()
+    )
+    query.awaitTermination()
+    return rows
+
+
+def test_a_foreign_job_reads_json_with_no_more_than_register(
+    spark: Any, tmp_path: Path, root: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.json").write_text('{"id":1,"tags":["x"]}\n{"id":2,"extra":null}')
+    register(spark)
+    input_location = str(tmp_path / "in")
+    region = "us-east-1"
+    auto_loader_df = (
+        spark.readStream.format("cloudFiles")
+        .option("cloudFiles.format", "json")
+        .option("cloudFiles.region", region)
+        .load(input_location)
+    )
+    assert auto_loader_df.columns == ["id", "tags", "extra", "_rescued_data"]
+    rows = drain(auto_loader_df, tmp_path / "checkpoint")
+    assert sorted((row["id"], row["tags"]) for row in rows) == [("1", '["x"]'), ("2", None)]
+
+    typed = (
+        spark.readStream.format("cloudFiles")
+        .option("cloudFiles.format", "json")
+        .schema("id bigint, tags array<string>, _rescued_data string")
+        .load(input_location)
+    )
+    rows = drain(typed, tmp_path / "checkpoint2")
+    assert sorted((row["id"], row["tags"]) for row in rows) == [(1, ["x"]), (2, None)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "cloudFiles.format is None"),
+        ({"cloudFiles.format": "csv"}, "use one of json, records"),
+        ({"cloudFiles.format": "json", "cloudFiles.frmat": "x"}, "no option"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    spark: Any, tmp_path: Path, options: dict[str, str], message: str
+) -> None:
+    register(spark)
+    with pytest.raises(Exception, match=message):
+        spark.readStream.format("cloudFiles").options(**options).load(str(tmp_path))
