@@ -1,0 +1,23 @@
+{#- One row per bronze record of a price that was refused, with its reason. A view, because a
+    table of rejects has no cursor: while nothing is refused its newest batch stays behind, and
+    every run would read bronze again from there. `where _batch_id > …` reads new files only. -#}
+{{ config(materialized = 'view') }}
+
+with
+
+stocks_daily_prices_parsed as (
+
+    select _bucket, _key, _version, _ordinal, reject_reason, data, _modified_at, _batch_id
+    from {{ ref('stocks_daily_prices_parsed') }}
+
+),
+
+stocks_daily_prices_rejected as (
+
+    select _bucket, _key, _version, _ordinal, reject_reason, data, _modified_at, _batch_id
+    from stocks_daily_prices_parsed
+    where reject_reason is not null
+
+)
+
+select * from stocks_daily_prices_rejected

@@ -1,0 +1,332 @@
+"""The rules of the dbt project, held on its manifest. No Spark is needed."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+LOADERS_SOURCE = "bronze_loaders"
+
+# Models with a window, join or case that need no unit test, each with its reason.
+NO_UNIT_TEST: dict[str, str] = {}
+
+
+@pytest.fixture(scope="module")
+def manifest(root: Path) -> Any:
+    from dbt.cli.main import dbtRunner
+
+    outcome = dbtRunner().invoke(["parse", "--project-dir", str(PROJECT_ROOT), "--quiet"])
+    assert outcome.success, outcome.exception
+    return outcome.result
+
+
+@pytest.fixture(scope="module")
+def models(manifest: Any) -> list[Any]:
+    found = nodes(manifest, "model")
+    assert found, "the project has no model"
+    return found
+
+
+@pytest.fixture(scope="module")
+def incremental(models: list[Any]) -> list[Any]:
+    return [model for model in models if model.config.materialized == "incremental"]
+
+
+def nodes(manifest: Any, kind: str) -> list[Any]:
+    return [node for node in manifest.nodes.values() if node.resource_type == kind]
+
+
+def as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def arguments_of(manifest: Any, node: Any, name: str) -> list[dict[str, Any]]:
+    """Arguments of a node's generic tests of one name."""
+    return [
+        test.test_metadata.kwargs
+        for test in nodes(manifest, "test")
+        if getattr(test, "attached_node", None) == node.unique_id
+        and test.test_metadata.name == name
+    ]
+
+
+def without_comments(sql: str) -> str:
+    sql = re.sub(r"\{#.*?#\}", " ", sql, flags=re.DOTALL)
+    return re.sub(r"--[^\n]*", " ", sql).lower()
+
+
+def test_aliases_are_unique_in_any_case(manifest: Any) -> None:
+    """Models share one namespace of temporary views (tests/adapter/test_duplicate_alias.py)."""
+    built = nodes(manifest, "model") + nodes(manifest, "seed")
+    counts = Counter(node.alias.lower() for node in built)
+    assert [alias for alias, count in counts.items() if count > 1] == []
+
+
+def test_models_stand_in_the_schema_of_their_folder(models: list[Any]) -> None:
+    wrong = {
+        model.name: model.schema
+        for model in models
+        if model.schema != Path(model.original_file_path).parts[1].replace("live", "gold")
+    }
+    assert wrong == {}
+
+
+def test_a_grain_is_its_unique_key_and_its_key_test(manifest: Any, incremental: list[Any]) -> None:
+    wrong = {}
+    for model in incremental:
+        grain = as_list(model.config.meta.get("grain"))
+        tested = [
+            test["combination_of_columns"]
+            for test in arguments_of(manifest, model, "unique_combination_of_columns")
+        ]
+        if not grain or [grain] != tested or grain != as_list(model.config.unique_key):
+            wrong[model.name] = {
+                "meta.grain": grain,
+                "unique_key": model.config.unique_key,
+                "unique_combination_of_columns": tested,
+            }
+    assert wrong == {}
+
+
+def test_key_columns_are_tested_not_null(manifest: Any, incremental: list[Any]) -> None:
+    """MERGE inserts a NULL key anew in each run (tests/adapter/test_null_keys.py)."""
+    missing = {}
+    for model in incremental:
+        tested = {test["column_name"] for test in arguments_of(manifest, model, "not_null")}
+        untested = set(as_list(model.config.unique_key)) - tested
+        if untested:
+            missing[model.name] = untested
+    assert missing == {}
+
+
+def test_every_merge_is_pruned_by_columns_of_its_key(incremental: list[Any]) -> None:
+    wrong = {}
+    for model in incremental:
+        prune_by = as_list(model.config.get("prune_by"))
+        exempt = model.config.meta.get("prune_exempt")
+        if not set(prune_by) <= set(as_list(model.config.unique_key)) or bool(prune_by) == bool(
+            exempt
+        ):
+            wrong[model.name] = {"prune_by": prune_by, "meta.prune_exempt": exempt}
+    assert wrong == {}, "prune_by: columns of the key; none only with a reason in meta.prune_exempt"
+
+
+def test_incremental_models_are_clustered_delta_tables_merged_by_key(
+    incremental: list[Any],
+) -> None:
+    wrong = {}
+    for model in incremental:
+        config = model.config
+        settings = (config.get("file_format"), config.incremental_strategy)
+        if (
+            settings != ("delta", "merge")
+            or not 1 <= len(as_list(config.get("clustered_by"))) <= 4
+            or config.on_schema_change not in {"append_new_columns", "fail"}
+        ):
+            wrong[model.name] = (*settings, config.get("clustered_by"), config.on_schema_change)
+    assert wrong == {}
+
+
+def test_models_seeds_and_their_columns_are_described(manifest: Any) -> None:
+    missing = []
+    for node in nodes(manifest, "model") + nodes(manifest, "seed"):
+        if not node.description.strip():
+            missing.append(node.name)
+        if not node.columns:
+            missing.append(f"{node.name}: no columns")
+        missing += [
+            f"{node.name}.{column.name}"
+            for column in node.columns.values()
+            if not column.description.strip()
+        ]
+    assert missing == []
+
+
+def test_gold_has_contracts_that_name_every_type(models: list[Any]) -> None:
+    wrong = [
+        model.name
+        for model in models
+        if model.schema == "gold"
+        and not (
+            model.config.contract.enforced
+            and all(column.data_type for column in model.columns.values())
+        )
+    ]
+    assert wrong == []
+
+
+def test_contracts_declare_no_constraints(models: list[Any]) -> None:
+    """They would bite after the rows are in the table (tests/adapter/test_constraints.py)."""
+    declared = [model.name for model in models if model.constraints]
+    declared += [
+        f"{model.name}.{column.name}"
+        for model in models
+        for column in model.columns.values()
+        if column.constraints
+    ]
+    assert declared == []
+
+
+def test_windows_joins_and_cases_have_unit_tests(manifest: Any, models: list[Any]) -> None:
+    tested = {test.model for test in manifest.unit_tests.values()}
+    shapes = re.compile(r"\bover\s*\(|\bjoin\b|\bcase\b|\bqualify\b")
+    untested = {
+        model.name for model in models if shapes.search(without_comments(model.raw_code))
+    } - tested
+    assert untested == NO_UNIT_TEST.keys()
+
+
+def test_incremental_filters_have_unit_tests_of_both_branches(
+    manifest: Any, incremental: list[Any]
+) -> None:
+    missing = {}
+    for model in incremental:
+        if not re.search(r"\bis_new\(|\bis_incremental\(", without_comments(model.raw_code)):
+            continue
+        branches = {
+            bool(test.overrides and test.overrides.macros.get("is_incremental"))
+            for test in manifest.unit_tests.values()
+            if test.model == model.name
+        }
+        if branches != {True, False}:
+            missing[model.name] = f"unit tests with is_incremental {branches or 'nowhere'}"
+    assert missing == {}
+
+
+def test_macros_and_their_arguments_are_described(manifest: Any) -> None:
+    wrong = {}
+    for macro in manifest.macros.values():
+        if macro.package_name != manifest.metadata.project_name:
+            continue
+        head = re.search(
+            r"\{%-?\s*(?:macro|test)\s+\w+\((.*?)\)\s*-?%\}", macro.macro_sql, re.DOTALL
+        )
+        names = re.findall(r"(\w+)\s*(?:=[^,]*)?(?:,|$)", head[1].strip()) if head else []
+        documented = [argument.name for argument in macro.arguments]
+        undescribed = [
+            argument.name
+            for argument in macro.arguments
+            if not (argument.type and argument.description)
+        ]
+        if not macro.description.strip() or documented != names or undescribed:
+            wrong[macro.name] = {"takes": names, "documented": documented}
+    assert wrong == {}
+
+
+def test_one_macro_a_file_named_like_it(manifest: Any) -> None:
+    ours = [
+        macro
+        for macro in manifest.macros.values()
+        if macro.package_name == manifest.metadata.project_name
+    ]
+    names = {macro.name: Path(macro.original_file_path).stem for macro in ours}
+    assert {
+        name: file
+        for name, file in names.items()
+        if re.sub(r"^test_|^materialization_(?=incremental_)|_spark$", "", name) != file
+        and name != file
+    } == {}
+
+
+def test_sources_say_what_they_are(manifest: Any) -> None:
+    wrong = []
+    for source in manifest.sources.values():
+        meta = source.config.meta
+        columns = set(source.columns)
+        if not (source.source_description.strip() and source.description.strip()):
+            wrong.append(f"{source.name}: description")
+        wrong += [
+            f"{source.name}.{column.name}: description, data_type"
+            for column in source.columns.values()
+            if not (column.description.strip() and column.data_type)
+        ]
+        wrong += [
+            f"{source.name}: meta.{key}"
+            for key in ("grain", "clustered_by")
+            if not meta.get(key) or not set(meta[key]) <= columns
+        ]
+    assert wrong == []
+
+
+def test_every_feed_has_a_source_of_its_name_in_snake_case(manifest: Any) -> None:
+    """So the tests on the ledger cover a new feed by themselves (macros/bronze/bronze_feeds)."""
+    from loaders.feeds import read_feeds
+
+    declared = {
+        source.identifier: re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", source.identifier).lower()
+        for source in manifest.sources.values()
+        if source.source_name != LOADERS_SOURCE and source.schema == "bronze"
+    }
+    assert {feed.table: name for name, feed in read_feeds().items()} == declared
+
+
+def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -> None:
+    from loaders import bronze
+
+    def columns(ddl: str) -> dict[str, str]:
+        return dict(part.split() for part in ddl.split(","))
+
+    written = {
+        "ledger": columns(bronze.LEDGER_COLUMNS),
+        "quarantine": columns(bronze.QUARANTINE_COLUMNS),
+    }
+    objects = columns(bronze.BRONZE_OBJECT_COLUMNS)
+    for source in manifest.sources.values():
+        if source.schema != "bronze":
+            continue
+        declared = {column.name: column.data_type for column in source.columns.values()}
+        assert list(declared.items()) == list(written.get(source.identifier, objects).items()), (
+            source.identifier
+        )
+
+
+def test_seeds_are_typed_and_keep_to_what_session_mode_loads_right(manifest: Any) -> None:
+    """See tests/adapter/test_seeds.py."""
+    wrong = []
+    for seed in nodes(manifest, "seed"):
+        text = (PROJECT_ROOT / seed.original_file_path).read_text()
+        header, *rows = csv.reader(text.splitlines())
+        if set(seed.config.column_types) != set(header):
+            wrong.append(f"{seed.name}: column_types {sorted(seed.config.column_types)}")
+        if not text.isascii() or "'" in text:
+            wrong.append(f"{seed.name}: apostrophe, or not ASCII")
+        wrong += [f"{seed.name}: empty value in {row}" for row in rows if "" in row]
+    assert wrong == []
+
+
+def test_exposures_rest_on_models_and_say_who_looks(manifest: Any) -> None:
+    wrong = [
+        exposure.name
+        for exposure in manifest.exposures.values()
+        if not exposure.depends_on.nodes
+        or not set(exposure.depends_on.nodes) <= manifest.nodes.keys()
+        or not exposure.description.strip()
+        or not (exposure.owner.name or exposure.owner.email)
+    ]
+    assert wrong == []
+
+
+def test_folders_of_yaml_hold_no_key_twice() -> None:
+    """YAML takes the last of two equal keys in silence."""
+
+    class Strict(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: Strict, node: yaml.MappingNode) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        repeated = [key for key, count in Counter(map(str, keys)).items() if count > 1]
+        assert repeated == [], f"{node.start_mark}: {repeated}"
+        loader.flatten_mapping(node)
+        return loader.construct_mapping(node, deep=True)
+
+    Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    for folder in ("models", "macros", "seeds"):
+        for path in sorted((PROJECT_ROOT / folder).rglob("*.yml")):
+            yaml.load(path.read_text(), Strict)
