@@ -1,0 +1,391 @@
+"""Stocks: whatever the order and the batches records arrive in, the tables say the same.
+
+One made-up history of three companies is delivered three times side by side, each time under
+tickers of its own and in another order: as it happened, backwards, and shuffled with objects
+delivered again. So one series of dbt runs tries all three.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stocks_lakehouse import FUNDAMENTALS, PRICES, LandedObject, StocksLakehouse
+from stocks_reference import Split, last_deliveries, trailing, with_fundamentals
+
+SEED = 20240607
+COMPANIES = ("ONE", "TWO", "SIX")
+BATCHES = 4
+# Bronze numbers the batches of each table for itself.
+FIRST_BATCH = {PRICES: 0, FUNDAMENTALS: 10}
+SESSIONS = [date(2004, 5, 3) + timedelta(weeks=week) for week in range(60)]
+QUARTERS = [(year, quarter) for year in (2003, 2004) for quarter in (1, 2, 3, 4)] + [(2005, 1)]
+SPLITS: list[Split] = [
+    ("ONE", date(2004, 9, 15), Fraction(2)),
+    ("ONE", date(2005, 3, 15), Fraction(3)),
+    ("TWO", date(2004, 12, 1), Fraction(1, 2)),
+]
+BAD_PRICES = [
+    {"price_date": "2004-06-01", "close": 1},
+    {"ticker": "ONE", "price_date": "2004-06-01", "close": math.nan},
+    {"ticker": "ONE", "price_date": "2004-06-01", "close": "None"},
+    {"ticker": "TWO", "price_date": "2004-06-01", "close": -1},
+    {"ticker": "SIX", "price_date": "2099-01-01", "close": 1},
+]
+
+Objects = list[LandedObject]
+
+
+def at(day: date, hour: int) -> datetime:
+    return datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
+
+
+def stamp(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+def price_objects(company: str, draw: random.Random) -> Objects:
+    """Bars of all sessions, some of them twice in an object, some corrected, some beside trash."""
+    objects = []
+    for session in SESSIONS:
+
+        def bar(updated: datetime, session: date = session) -> dict[str, Any]:
+            close = draw.randint(1000, 9000) / 100
+            return {
+                "ticker": company,
+                "price_date": str(session),
+                "open": close,
+                "high": close + 1,
+                "low": close - 1,
+                "close": close,
+                "volume": draw.randint(0, 10**6),
+                "adj_close": round(close / 2, 2),
+                "currency": "USD",
+                "updated": stamp(updated),
+            }
+
+        evening = at(session, 21)
+        records = [bar(evening)]
+        if draw.random() < 0.1:
+            records.append(bar(evening))
+        if draw.random() < 0.15:
+            records.insert(0, {**draw.choice(BAD_PRICES), "unfit": True})
+        name = f"{company}/prices/{session}"
+        objects.append(LandedObject(name, evening, tuple(records)))
+        if draw.random() < 0.15:
+            later = evening + timedelta(days=draw.randint(1, 30))
+            objects.append(LandedObject(f"{name}.corrected", later, (bar(later),)))
+    return objects
+
+
+def filing_objects(company: str, draw: random.Random) -> Objects:
+    """Releases, reports, restatements, corrections, wrong periods, gaps, losses, euros."""
+    objects: Objects = []
+    for year, quarter in QUARTERS:
+        start = date(year, 3 * quarter - 2, 1)
+        end = (start + timedelta(days=93)).replace(day=1) - timedelta(days=1)
+        if company == "TWO" and (year, quarter) == (2004, 2):
+            continue
+        if company == "SIX" and (year, quarter) > (2004, 1):
+            continue
+
+        def record(
+            form: str,
+            filed: date,
+            updated: datetime,
+            start: date = start,
+            end: date = end,
+            year: int = year,
+            quarter: int = quarter,
+        ) -> dict[str, Any]:
+            low = -300 if company == "SIX" else 50
+            basic = draw.randint(low, 400) / 100
+            return {
+                "ticker": company,
+                "fiscal_period": f"{year}Q{quarter}",
+                "period_start": str(start),
+                "period_end": str(end),
+                "fiscal_year": year,
+                "fiscal_quarter": f"Q{quarter}",
+                "eps_basic_net": None if form == "8-K" else basic,
+                "eps_diluted_net": basic - 0.25,
+                "filing_type": form,
+                "filed_date": str(filed),
+                "currency": "EUR" if company == "ONE" and (year, quarter) == (2003, 2) else "USD",
+                "source": f"{form} of {filed}",
+                "verified": draw.random() < 0.7,
+                "updated": stamp(updated),
+            }
+
+        def land(*records: dict[str, Any], suffix: str = "") -> None:
+            updated = datetime.fromisoformat(records[0]["updated"])
+            name = f"{company}/filings/{len(objects)}{suffix}"
+            objects.append(LandedObject(name, updated, records))
+
+        filed = end + timedelta(days=draw.randint(35, 50))
+        evening = at(filed, 22)
+        report = record("10-Q" if quarter < 4 else "10-K", filed, evening)
+        if draw.random() < 0.4:
+            released = filed - timedelta(days=draw.choice([0, 1, 10, 14]))
+            land(record("8-K", released, at(released, 22)))
+        if draw.random() < 0.3:
+            # delivered with the period before, then put right
+            early = {
+                **report,
+                "period_start": str(start - timedelta(days=92)),
+                "period_end": str(end - timedelta(days=92)),
+            }
+            land(early)
+            evening += timedelta(days=draw.randint(1, 60))
+            report = {**report, "updated": stamp(evening)}
+        whole_year = {
+            **report,
+            "fiscal_period": f"{year}FY",
+            "fiscal_quarter": "FY",
+            "period_start": f"{year}-01-01",
+        }
+        land(report, *([whole_year] if quarter == 4 else []))
+        if draw.random() < 0.4:
+            # ten times too much, and again right
+            wrong = evening + timedelta(days=1)
+            ten_times = {"eps_diluted_net": 10 * report["eps_diluted_net"], "updated": stamp(wrong)}
+            land({**report, **ten_times})
+            land({**report, "updated": stamp(wrong + timedelta(days=draw.randint(1, 40)))})
+        if draw.random() < 0.4:
+            again = filed + timedelta(days=draw.randint(1, 200))
+            land(record("10-Q/A" if quarter < 4 else "10-K/A", again, at(again, 22)))
+    return objects
+
+
+def renamed(item: LandedObject, suffix: str) -> LandedObject:
+    """The object of the same company under the tickers of one way of delivery."""
+    records = tuple(
+        {**record, "ticker": record["ticker"] + suffix} if "ticker" in record else record
+        for record in item.records
+        if isinstance(record, dict)
+    )
+    return replace(item, key=item.key + suffix, records=records)
+
+
+def as_it_happened(objects: Objects, draw: random.Random) -> list[Objects]:
+    ordered = sorted(objects, key=lambda item: item.modified_at)
+    size = math.ceil(len(ordered) / BATCHES)
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def backwards(objects: Objects, draw: random.Random) -> list[Objects]:
+    return as_it_happened(objects, draw)[::-1]
+
+
+def shuffled_and_repeated(objects: Objects, draw: random.Random) -> list[Objects]:
+    again = [
+        replace(item, key=item.key + ".again", modified_at=item.modified_at + timedelta(hours=9))
+        for item in objects
+        if draw.random() < 0.2
+    ]
+    batches: list[Objects] = [[] for _ in range(BATCHES)]
+    for item in objects + again:
+        draw.choice(batches).append(item)
+    return batches
+
+
+WAYS: dict[str, Callable[[Objects, random.Random], list[Objects]]] = {
+    "-happened": as_it_happened,
+    "-backwards": backwards,
+    "-shuffled": shuffled_and_repeated,
+}
+
+
+def history() -> dict[str, list[Objects]]:
+    """The batches of each bronze table."""
+    draw = random.Random(SEED)
+    batches: dict[str, list[Objects]] = {t: [[] for _ in range(BATCHES)] for t in FIRST_BATCH}
+    for table, write in ((PRICES, price_objects), (FUNDAMENTALS, filing_objects)):
+        for company in COMPANIES:
+            objects = write(company, draw)
+            for suffix, way in WAYS.items():
+                for number, part in enumerate(way(objects, draw)):
+                    batches[table][number] += [renamed(item, suffix) for item in part]
+    return batches
+
+
+@dataclass
+class State:
+    """What stood in the tables after a run."""
+
+    messages: dict[str, str]
+    versions: dict[str, int]
+    contents: dict[str, Counter[str]]
+    with_fundamentals: list[dict[str, Any]]
+    streamed: list[dict[str, Any]]
+    trailing: list[dict[str, Any]]
+    average_close: list[dict[str, Any]]
+
+
+@dataclass
+class Runs:
+    """The states after each batch, after a run with nothing new, after a full refresh."""
+
+    delivered: dict[str, list[Objects]]
+    after_batch: list[State]
+    idle: State
+    rebuilt: State
+
+    def until(self, table: str, batch: int) -> Objects:
+        return [item for part in self.delivered[table][: batch + 1] for item in part]
+
+
+@pytest.fixture(scope="module")
+def runs(spark: Any, dbt: Callable[..., Any], root: Path) -> Runs:
+    stocks = StocksLakehouse(spark, dbt, root)
+    values = [
+        f"('{ticker}{suffix}', date'{day}', {float(ratio)}, 'made up', true)"
+        for ticker, day, ratio in SPLITS
+        for suffix in WAYS
+    ]
+    spark.sql(f"insert into ops.stock_splits values {', '.join(values)}")
+
+    def state(*arguments: str) -> State:
+        messages = stocks.run(*arguments)
+        return State(
+            messages=messages,
+            versions=stocks.versions(),
+            contents=stocks.contents(),
+            with_fundamentals=stocks.rows("gold.stocksdailypriceswfund"),
+            streamed=stocks.rows("gold.pricewithfundamentals"),
+            trailing=stocks.rows("gold.price_earnings_ttm"),
+            average_close=stocks.rows("gold.average_close"),
+        )
+
+    delivered = history()
+    after_batch = []
+    for batch in range(BATCHES):
+        for table, first in FIRST_BATCH.items():
+            stocks.deliver(table, first + batch, delivered[table][batch])
+        after_batch.append(state())
+    return Runs(delivered, after_batch, idle=state(), rebuilt=state("--full-refresh"))
+
+
+def close_to(found: Any, expected: Any) -> bool:
+    if isinstance(found, float) and isinstance(expected, float):
+        return math.isclose(found, expected, rel_tol=1e-9)
+    return found == expected
+
+
+def differences(found: dict[Any, Any], expected: dict[Any, Any]) -> dict[Any, Any]:
+    """Keys whose values differ, or that stand on one side only."""
+    return {
+        key: (found.get(key), expected.get(key))
+        for key in found.keys() | expected.keys()
+        if key not in found
+        or key not in expected
+        or not all(map(close_to, found[key], expected[key]))
+    }
+
+
+each_batch = pytest.mark.parametrize("batch", range(BATCHES))
+
+
+@each_batch
+def test_every_session_stands_beside_the_newest_quarter_known_that_day(
+    runs: Runs, batch: int
+) -> None:
+    found = {
+        (row["ticker"], row["price_date"]): (
+            row["close"],
+            row["fiscal_period"],
+            row["period_end"],
+            row["eps_basic_net"],
+            row["eps_diluted_net"],
+            row["filing_type"],
+            row["filed_date"],
+            row["verified"],
+        )
+        for row in runs.after_batch[batch].with_fundamentals
+    }
+    expected = with_fundamentals(runs.until(PRICES, batch), runs.until(FUNDAMENTALS, batch))
+    assert len(expected) > 100
+    assert differences(found, expected) == {}
+
+
+@each_batch
+def test_earnings_of_four_quarters_are_those_known_that_day(runs: Runs, batch: int) -> None:
+    found = {
+        (row["ticker"], row["price_date"]): (
+            row["null_reason"],
+            row["period_end"],
+            row["eps_ttm"],
+            row["pe_ttm"],
+        )
+        for row in runs.after_batch[batch].trailing
+    }
+    splits = [(ticker + way, day, ratio) for ticker, day, ratio in SPLITS for way in WAYS]
+    expected = trailing(runs.until(PRICES, batch), runs.until(FUNDAMENTALS, batch), splits)
+    assert differences(found, expected) == {}
+
+
+def test_the_history_comes_to_every_reason_and_to_ratios(runs: Runs) -> None:
+    reasons = {row["null_reason"] for state in runs.after_batch for row in state.trailing}
+    assert reasons == {
+        None,
+        "no_data",
+        "stale",
+        "missing_quarter",
+        "currency_mismatch",
+        "non_positive",
+    }
+    factors = {row["split_factor"] for row in runs.rebuilt.trailing if row["pe_ttm"]}
+    assert {0.5, 1.0, 2.0, 3.0} <= factors
+
+
+@each_batch
+def test_the_streamed_table_equals_the_one_it_stands_on(runs: Runs, batch: int) -> None:
+    contents = runs.after_batch[batch].contents
+    assert contents["gold.pricewithfundamentals"] == contents["gold.stocksdailypriceswfund"]
+
+
+@each_batch
+def test_the_mean_close_is_that_of_all_sessions(runs: Runs, batch: int) -> None:
+    closes: dict[str, list[Fraction]] = {}
+    for (ticker, _), bar in last_deliveries(
+        runs.until(PRICES, batch), ("ticker", "price_date")
+    ).items():
+        closes.setdefault(ticker, []).append(Fraction(str(bar["close"])))
+    expected = {ticker: (float(sum(all_) / len(all_)),) for ticker, all_ in closes.items()}
+    found = {r["ticker"]: (r["Average_Close"],) for r in runs.after_batch[batch].average_close}
+    assert differences(found, expected) == {}
+
+
+def test_the_way_of_delivery_leaves_no_trace_in_gold(runs: Runs) -> None:
+    gold = {}
+    for way in WAYS:
+        gold[way] = Counter(
+            tuple(
+                str(value).removesuffix(way)
+                for column, value in row.items()
+                if not column.startswith("_")
+            )
+            for rows in (runs.idle.with_fundamentals, runs.idle.trailing, runs.idle.average_close)
+            for row in rows
+            if row["ticker"].endswith(way)
+        )
+    first, second, third = gold.values()
+    assert first == second == third
+
+
+def test_incremental_equals_full_refresh_in_every_column(runs: Runs) -> None:
+    for table, rows in runs.rebuilt.contents.items():
+        assert runs.idle.contents[table] == rows, table
+        assert rows.total() > 0
+
+
+def test_a_run_with_nothing_new_leaves_every_table_at_its_version(runs: Runs) -> None:
+    assert runs.idle.versions == runs.after_batch[-1].versions
