@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 
 def register(spark: SparkSession) -> None:
-    """Make the formats cloudFiles and s3-sqs known; all that a foreign job needs."""
+    """Make the formats cloudFiles, s3-sqs and kinesis known; all that a foreign job needs."""
     from loaders.sources.cloud_files import CloudFiles
+    from loaders.sources.kinesis import Kinesis
     from loaders.sources.s3_sqs import S3Sqs
 
-    for source in (CloudFiles, S3Sqs):
+    for source in (CloudFiles, Kinesis, S3Sqs):
         spark.dataSource.register(source)

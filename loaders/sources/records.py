@@ -57,7 +57,7 @@ ERRORS = {
 
 _READ = 2**20  # bytes taken up at a time: whatever sizes arrive, the parser sees these
 _TEXT = 4 * 1024  # bytes shown to the standard library's parser at first
-_LOOK_AHEAD = 2**20
+_LOOK_AHEAD = 2**20  # bytes within which a first array shows that others follow it
 
 
 class Record(NamedTuple):
@@ -260,6 +260,7 @@ def _rechunk(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _BLANK = b" \t\r\n"
+_BLANKS = re.compile(rb"[ \t\r\n]*+")
 _BETWEEN_VALUES = re.compile(rb"(?:[ \t\r\n]|\xef\xbb\xbf)*+")
 _BETWEEN_ELEMENTS = re.compile(rb"(?:[ \t\r\n,]|\xef\xbb\xbf)*+")
 _WORD_END = re.compile(rb'[ \t\r\n,\[\]{}"]')
@@ -484,6 +485,8 @@ class _Splitter:
             end = origin + error.pos
             if error.msg.startswith("Unterminated string"):
                 end = text_end
+            elif error.msg.startswith("Illegal trailing comma"):  # Python 3.13 points at the comma
+                end = _BLANKS.match(self._buffer, end + 1).end()
             cut = self._is_cut_behind(end, text_end)
             if error.msg.startswith("Invalid \\u"):
                 cut = _HALF_AN_ESCAPE.fullmatch(self._buffer, end, text_end) is not None
