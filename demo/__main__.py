@@ -85,6 +85,7 @@ def demo(only: str | None) -> None:  # noqa: ARG001 - there is one use case so f
         with step("Spark"):
             spark = session.result()
         stack.callback(spark.stop)
+        pool.submit(build.import_dbt)  # takes seconds too, while the JVM loads
         load(spark)
         build_tables(root)
         show(root, spark)

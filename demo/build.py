@@ -34,6 +34,13 @@ class Node:
     total: int
 
 
+def import_dbt() -> Any:
+    """dbt's entry point; its import takes seconds."""
+    from dbt.cli.main import dbtRunner
+
+    return dbtRunner
+
+
 def dbt_build(root: Path, report: Callable[[Node], None]) -> list[Node]:
     """Run every seed, model and data test; unit tests belong to `make test`.
 
@@ -44,8 +51,6 @@ def dbt_build(root: Path, report: Callable[[Node], None]) -> list[Node]:
     Raises:
         BuildError: a node failed.
     """
-    from dbt.cli.main import dbtRunner
-
     nodes: list[Node] = []
 
     def on_event(event: Any) -> None:
@@ -66,7 +71,7 @@ def dbt_build(root: Path, report: Callable[[Node], None]) -> list[Node]:
         )
         report(nodes[-1])
 
-    outcome = dbtRunner(callbacks=[on_event]).invoke(
+    outcome = import_dbt()(callbacks=[on_event]).invoke(
         [
             *("build", "--exclude-resource-type", "unit_test", "--quiet"),
             *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT / "profiles")),
