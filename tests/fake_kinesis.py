@@ -140,6 +140,14 @@ class FakeKinesis:
             if shard.closed_ms is not None and shard.closed_ms < horizon:
                 del self.shards[shard.id]
 
+    def recreate(self) -> None:
+        """Delete the stream, and make another of its name and with the same shard ids."""
+        self.clock.wait(60)
+        self.created_ms = self.clock.now_ms()
+        for shard in self.shards.values():
+            shard.records.clear()
+        self._iterators.clear()
+
     # What boto3 offers.
 
     def describe_stream_summary(self, StreamName: str) -> dict[str, Any]:
@@ -185,6 +193,8 @@ class FakeKinesis:
     def get_records(self, ShardIterator: str, Limit: int) -> dict[str, Any]:
         with self._lock:
             self.before_each_read()
+            if ShardIterator not in self._iterators:
+                raise _error("ResourceNotFoundException", "an iterator of another stream")
             iterator = self._iterators[ShardIterator]
             shard = self._shard(iterator.shard)
             mood = self.mood_of(shard)
@@ -241,14 +251,6 @@ class FakeKinesis:
         shard.closed_ms = self.clock.now_ms()
 
 
-class RecreatedKinesis(FakeKinesis):
-    """A later stream of the same name."""
-
-    def __init__(self, earlier: FakeKinesis) -> None:
-        earlier.clock.wait(60)
-        super().__init__(clock=earlier.clock)
-
-
 def group_by_key(pairs: list[tuple[str, bytes]]) -> dict[str, list[bytes]]:
     """What each key carried, in its order."""
     groups: dict[str, list[bytes]] = defaultdict(list)
@@ -277,7 +279,7 @@ def _answered(record: FakeRecord) -> dict[str, Any]:
         "SequenceNumber": str(record.sequence),
         "PartitionKey": record.key,
         "Data": record.data,
-        "ApproximateArrivalTimestamp": _time(record.arrived_ms),
+        "ApproximateArrivalTimestamp": record.arrived_ms / 1000,
     }
 
 

@@ -15,11 +15,9 @@ Two other ways were weighed:
 - The tasks read first and report where they ended. But Spark logs a batch's end before the batch
   runs, and runs it again by that log: a replay would read something else.
 
-The price is that records pass through the driver, at the rate that `python -m
-tests.loaders.kinesis_rate` prints. A stream that takes in more wants several queries, each from
-its share of the shards, or the second consumer that its 2 MB a second allow. In return a task
-that is tried again, and a batch used twice (two actions in a foreachBatch, speculation), do not
-read the stream again.
+The price is that all records pass through one process on the driver, at the rate that `python
+-m bench.kinesis` prints. In return a task that is tried again, and a batch used twice (two
+actions in a foreachBatch, speculation), do not read the stream again.
 
 An offset is a JSON object:
 
@@ -38,6 +36,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import (
     ReadAllAvailable,
@@ -49,8 +48,8 @@ from pyspark.sql.streaming.datasource import (
 from pyspark.sql.types import StructType
 
 from loaders.sources.clients import ClientSettings, client_settings
-from loaders.sources.kinesis_client import DataLoss, KinesisClient, RawRecord, boto_client
-from loaders.sources.kinesis_planner import Budget, Planner, Range, size_bytes
+from loaders.sources.kinesis_client import RECORDS, DataLoss, KinesisClient, boto_client
+from loaders.sources.kinesis_planner import Budget, Planner, Range, range_of
 from loaders.sources.kpl import MAGIC, deaggregate
 from loaders.sources.options import byte_option, flag_option, positive_option, spelled
 from loaders.sources.shards import InitialPosition, parse_initial_position
@@ -63,7 +62,6 @@ PARTITION_BYTES = 16 << 20
 NOMINAL_RECORD_BYTES = 1000
 
 BATCH_ROWS = 10_000
-BATCH_BYTES = 8 << 20
 
 DDL = (
     "partitionKey string, data binary, stream string, shardId string, sequenceNumber string, "
@@ -102,7 +100,7 @@ class Settings:
     """The options of a kinesis source, checked."""
 
     stream: str
-    client: ClientSettings = ()
+    client: ClientSettings = field(default=(), repr=False)  # may hold secrets
     initial: InitialPosition = field(default_factory=InitialPosition)
     max_records: int | None = None
     max_bytes: int = DEFAULT_MAX_BYTES
@@ -173,6 +171,27 @@ class KinesisPartition(InputPartition):
         super().__init__(None)
         self.ranges = ranges
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrow's own pickle of a slice holds all of what it was cut from.
+        packed = [None if item.records is None else _packed(item.records) for item in self.ranges]
+        bare = [item._replace(records=None) for item in self.ranges]
+        return {**self.__dict__, "ranges": list(zip(bare, packed, strict=True))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        ranges = [
+            item if packed is None else item._replace(records=_unpacked(packed))
+            for item, packed in state["ranges"]
+        ]
+        self.__dict__ = {**state, "ranges": ranges}
+
+
+def _packed(records: pa.RecordBatch) -> bytes:
+    return records.serialize().to_pybytes()
+
+
+def _unpacked(packed: bytes) -> pa.RecordBatch:
+    return pa.ipc.read_record_batch(pa.py_buffer(packed), RECORDS)
+
 
 class KinesisReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     """What Spark calls: read() in tasks, everything else in the planning process."""
@@ -238,7 +257,7 @@ class KinesisReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def read(self, partition: KinesisPartition) -> Iterator[pa.RecordBatch]:
         return rows(self.settings.stream, self._records(partition.ranges))
 
-    def _records(self, ranges: list[Range]) -> Iterator[tuple[Range, list[RawRecord]]]:
+    def _records(self, ranges: list[Range]) -> Iterator[tuple[Range, pa.RecordBatch]]:
         client = None
         for item in ranges:
             if item.records is not None:
@@ -260,11 +279,10 @@ def in_groups(ranges: Iterable[Range], groups: int) -> list[list[Range]]:
     Ranges keep their order; one whose records are at hand may be divided.
     """
     ranges = list(ranges)
-    total = sum(map(_weight, ranges))
-    share = min(PARTITION_BYTES, -(-total // groups))
+    share = min(PARTITION_BYTES, -(-sum(map(_weight, ranges)) // groups))
     parts: list[list[Range]] = []
     filled = share
-    for piece in (piece for item in ranges for piece in _divided(item, share)):
+    for piece in (piece for item in ranges for piece in _halved(item, share)):
         if filled >= share or filled + _weight(piece) > PARTITION_BYTES:
             parts.append([])
             filled = 0
@@ -274,88 +292,59 @@ def in_groups(ranges: Iterable[Range], groups: int) -> list[list[Range]]:
 
 
 def _weight(item: Range) -> int:
-    if item.records is None:
-        return item.count * NOMINAL_RECORD_BYTES
-    return size_bytes(item.records) + item.count
+    return item.count * NOMINAL_RECORD_BYTES if item.records is None else item.records.nbytes
 
 
-def _divided(item: Range, max_bytes: int) -> Iterator[Range]:
-    if item.records is None or _weight(item) <= max_bytes:
+def _halved(item: Range, max_bytes: int) -> Iterator[Range]:
+    """Parts of the range, none above so many bytes unless it is a single record."""
+    if item.records is None or item.count == 1 or _weight(item) <= max_bytes:
         yield item
         return
-    begin = size = 0
-    for end, record in enumerate(item.records):
-        if end > begin and size + len(record[2]) > max_bytes:
-            yield _part(item, begin, end)
-            begin, size = end, 0
-        size += len(record[2])
-    yield _part(item, begin, item.count)
-
-
-def _part(item: Range, begin: int, end: int) -> Range:
-    records = item.records[begin:end]
-    return item._replace(
-        first=records[0][0], last=records[-1][0], count=len(records), records=records
-    )
+    half = item.count // 2
+    for records in (item.records.slice(0, half), item.records.slice(half)):
+        yield from _halved(range_of(item.shard_id, item.hash_keys, records), max_bytes)
 
 
 # ---- rows
 
 
-def rows(stream: str, pages: Iterable[tuple[Range, list[RawRecord]]]) -> Iterator[pa.RecordBatch]:
+def rows(stream: str, pages: Iterable[tuple[Range, pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
     """Arrow batches of the source's columns, in the order of the records."""
-    columns = _Columns(stream)
     for item, records in pages:
-        first_hash, last_hash = item.hash_keys or (None, None)
-        for sequence, key, data, arrived_us in records:
-            if data.startswith(MAGIC):
-                for user in deaggregate(
-                    data, key, starting_hash_key=first_hash, ending_hash_key=last_hash
-                ):
-                    columns.add(
-                        user.partition_key,
-                        user.data,
-                        item.shard_id,
-                        sequence,
-                        user.subsequence,
-                        arrived_us,
-                    )
-            else:
-                columns.add(key, data, item.shard_id, sequence, 0, arrived_us)
-            if columns.is_full:
-                yield columns.flush()
-    if columns.count:
-        yield columns.flush()
+        if pc.any(pc.starts_with(records.column("data"), pattern=MAGIC)).as_py():
+            users, places = _user_records(records, item.hash_keys)
+        else:
+            users, places = records, pa.repeat(0, records.num_rows)
+        columns = {
+            "stream": pa.repeat(stream, users.num_rows),
+            "shardId": pa.repeat(item.shard_id, users.num_rows),
+            "subSequenceNumber": places,
+        }
+        columns |= {name: users.column(name) for name in users.schema.names}
+        batch = pa.RecordBatch.from_arrays([columns[name] for name in _ARROW.names], schema=_ARROW)
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            yield batch.slice(start, BATCH_ROWS)
 
 
-class _Columns:
-    """Rows until there are enough for a batch."""
-
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
-        self._start()
-
-    def _start(self) -> None:
-        self.count = 0
-        self._bytes = 0
-        self._rows: list[tuple] = []
-
-    @property
-    def is_full(self) -> bool:
-        return self.count >= BATCH_ROWS or self._bytes >= BATCH_BYTES
-
-    def add(
-        self, key: str, data: bytes, shard: str, sequence: str, subsequence: int, arrived_us: int
-    ) -> None:
-        self._rows.append((key, data, self._stream, shard, sequence, subsequence, arrived_us))
-        self.count += 1
-        self._bytes += len(data)
-
-    def flush(self) -> pa.RecordBatch:
-        columns = zip(*self._rows, strict=True)
-        batch = pa.RecordBatch.from_arrays(
-            [pa.array(values, item.type) for values, item in zip(columns, _ARROW, strict=True)],
-            schema=_ARROW,
-        )
-        self._start()
-        return batch
+def _user_records(
+    records: pa.RecordBatch, hash_keys: tuple[int, int] | None
+) -> tuple[pa.RecordBatch, pa.Array]:
+    """The records with the aggregated ones taken apart, and each one's place in its aggregate."""
+    first, last = hash_keys or (None, None)
+    origins, keys, payloads, places = [], [], [], []
+    together = zip(
+        records.column("partitionKey").to_pylist(), records.column("data").to_pylist(), strict=True
+    )
+    for origin, (key, data) in enumerate(together):
+        for user in deaggregate(data, key, starting_hash_key=first, ending_hash_key=last):
+            origins.append(origin)
+            keys.append(user.partition_key)
+            payloads.append(user.data)
+            places.append(user.subsequence)
+    users = records.take(pa.array(origins, pa.int64()))
+    columns = {name: users.column(name) for name in users.schema.names}
+    columns |= {
+        "partitionKey": pa.array(keys, pa.string()),
+        "data": pa.array(payloads, pa.binary()),
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=RECORDS), pa.array(places, pa.int64())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,9 +11,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from loaders.sources import shards as graph
 from loaders.sources.kinesis_client import (
     MAX_BACKOFF_S,
+    MAX_EMPTY_PAGES,
     MAX_RECORDS,
     READ_SPACING_S,
     DataLoss,
@@ -22,8 +26,9 @@ from loaders.sources.kinesis_client import (
     KinesisError,
     NotFound,
     Page,
-    RawRecord,
     Throttled,
+    count_up_to,
+    sequence_at,
 )
 from loaders.sources.shards import InitialPosition, Position, Positions, Shard
 
@@ -48,7 +53,7 @@ class Range(NamedTuple):
     first: str
     last: str
     count: int
-    records: list[RawRecord] | None  # None: to be read from the stream
+    records: pa.RecordBatch | None  # None: to be read from the stream
 
 
 @dataclass(slots=True)
@@ -62,11 +67,11 @@ class Budget:
     def is_spent(self) -> bool:
         return any(left is not None and left <= 0 for left in (self.records, self.bytes))
 
-    def take(self, records: list[RawRecord]) -> None:
+    def take(self, records: pa.RecordBatch) -> None:
         if self.records is not None:
-            self.records -= len(records)
+            self.records -= records.num_rows
         if self.bytes is not None:
-            self.bytes -= size_bytes(records)
+            self.bytes -= records.nbytes
 
 
 @dataclass(slots=True)
@@ -74,17 +79,31 @@ class Batch:
     """The records planned so far."""
 
     extents: dict[str, list] = field(default_factory=dict)  # [first, last, count] by shard
-    kept: dict[str, list[RawRecord]] = field(default_factory=dict)
+    kept: dict[str, list[pa.RecordBatch]] = field(default_factory=lambda: defaultdict(list))
     kept_bytes: int = 0
 
-    def add(self, shard_id: str, records: list[RawRecord]) -> None:
-        first, _, count = self.extents.get(shard_id, (records[0][0], None, 0))
-        self.extents[shard_id] = [first, records[-1][0], count + len(records)]
-        if count == len(self.kept.get(shard_id, ())):
-            self.kept.setdefault(shard_id, []).extend(records)
-            self.kept_bytes += size_bytes(records)
-            if self.kept_bytes > KEPT_BYTES:
-                self.kept_bytes -= size_bytes(self.kept.pop(shard_id))
+    def add(self, shard_id: str, records: pa.RecordBatch) -> None:
+        """Note the next records of a shard."""
+        if shard_id not in self.extents or shard_id in self.kept:
+            self.kept[shard_id].append(records)
+            self.kept_bytes += records.nbytes
+        first, last, count = extent_of(records)
+        if shard_id in self.extents:
+            first, count = self.extents[shard_id][0], self.extents[shard_id][2] + count
+        self.extents[shard_id] = [first, last, count]
+        if self.kept_bytes > KEPT_BYTES and shard_id in self.kept:
+            self.kept_bytes -= sum(page.nbytes for page in self.kept.pop(shard_id))
+
+
+def extent_of(records: pa.RecordBatch) -> tuple[str, str, int]:
+    """First and last sequence number, and number, of the records."""
+    sequences = records.column("sequenceNumber")
+    return sequences[0].as_py(), sequences[len(sequences) - 1].as_py(), len(sequences)
+
+
+def range_of(shard_id: str, hash_keys: tuple[int, int] | None, records: pa.RecordBatch) -> Range:
+    """The range of records at hand."""
+    return Range(shard_id, hash_keys, *extent_of(records), records)
 
 
 @dataclass(slots=True)
@@ -126,13 +145,14 @@ class Planner:
         self._initial = initial
         self._fail_on_data_loss = fail_on_data_loss
         self._pool = ThreadPoolExecutor(PARALLEL_SHARDS)
-        self._description: Description | None = None
+        self._created_ms = self._retention_ms = 0
         self._shards: dict[str, Shard] = {}
         # Iterators, each with the `after` of the position that it continues.
         self._iterators: dict[str, tuple[str | None, str]] = {}
         self._due: dict[str, float] = {}  # when a shard may be asked next
         self._backoff: dict[str, float] = {}
         self._behind_ms: dict[str, int] = {}
+        self._empty_pages: dict[str, int] = {}  # in a row, of closed shards
         self._losses = 0
         self._start: dict | None = None
         self._tips: dict[str, Tip] | None = None  # of an AvailableNow run
@@ -201,14 +221,17 @@ class Planner:
             KinesisError: the offset belongs to another stream.
         """
         self._check(end)
-        kept = self._batch.kept if end["batch"] == self._batch.extents else {}
-
-        def one(shard_id: str, first: str, last: str, count: int) -> Range:
+        is_kept = end["batch"] == self._batch.extents
+        ranges = []
+        for shard_id, extent in end["batch"].items():
             shard = self._shards.get(shard_id)
             hash_keys = (shard.first_hash, shard.last_hash) if shard else None
-            return Range(shard_id, hash_keys, first, last, count, kept.get(shard_id))
-
-        return [one(shard_id, *extent) for shard_id, extent in end["batch"].items()]
+            if is_kept and shard_id in self._batch.kept:
+                pages = self._batch.kept[shard_id]
+                ranges += [range_of(shard_id, hash_keys, page) for page in pages]
+            else:
+                ranges.append(Range(shard_id, hash_keys, *extent, records=None))
+        return ranges
 
     def lag(self) -> dict | None:
         """How far the last read of each shard was behind its tip; None before the first."""
@@ -228,22 +251,25 @@ class Planner:
     # The stream and its shards.
 
     def _look(self) -> Description:
-        self._description = self._client.describe()
+        found = self._client.describe()
+        self._refuse_another(found.created_ms, self._created_ms or found.created_ms)
+        self._created_ms, self._retention_ms = found
         self._shards = {shard.id: shard for shard in self._client.shards()}
-        return self._description
+        return found
 
     def _check(self, offset: dict) -> None:
-        stream, created_ms = offset["stream"], offset["created"]
-        if stream != self._client.stream:
+        if offset["stream"] != self._client.stream:
             raise KinesisError(
-                f"the checkpoint belongs to stream {stream!r}, not to {self._client.stream!r}: "
-                "give each stream a checkpoint of its own"
+                f"the checkpoint belongs to stream {offset['stream']!r}, not to "
+                f"{self._client.stream!r}: give each stream a checkpoint of its own"
             )
-        description = self._description or self._look()
-        if description.created_ms != created_ms:
+        self._refuse_another(self._created_ms or self._look().created_ms, offset["created"])
+
+    def _refuse_another(self, found_ms: int, known_ms: int) -> None:
+        if found_ms != known_ms:
             raise KinesisError(
-                f"stream {stream!r} was created at {_iso(description.created_ms)}; the "
-                f"checkpoint belongs to one of that name created at {_iso(created_ms)}: "
+                f"stream {self._client.stream!r} was created at {_iso(found_ms)}; the checkpoint "
+                f"belongs to one of that name created at {_iso(known_ms)}: "
                 "start with a new checkpoint"
             )
 
@@ -282,9 +308,9 @@ class Planner:
                 for shard_id in graph.readable(positions, self._shards.values(), batch.extents)
                 if shard_id not in done and (self._tips is None or shard_id in self._tips)
             ]
-            # An AvailableNow run may not end because nothing was found in time.
-            is_final = self._tips is not None and not batch.extents
-            group = self._next_group(waiting, budget, None if is_final else deadline)
+            # An AvailableNow run must not end because nothing was found in time.
+            must_find = self._tips is not None and not batch.extents
+            group = self._next_group(waiting, budget, None if must_find else deadline)
             if not group:
                 break
             limit = min(MAX_RECORDS, (budget.records or MAX_RECORDS * len(group)) // len(group))
@@ -326,16 +352,16 @@ class Planner:
             if iterator is None or after != position.get("after"):
                 iterator = self._client.iterator(shard_id, graph.iterator_request(position))
             page = self._get_page(shard_id, iterator, limit)
-            if page.records and graph.was_read(position, page.records[0][0]):
-                # Resumed by time, with an overlap.
-                new = [item for item in page.records if not graph.was_read(position, item[0])]
-                page = page._replace(records=new)
+            if "after" in position:  # a shard resumed by time overlaps
+                read = count_up_to(page.records, int(position["after"]))
+                page = page._replace(records=page.records.slice(read))
             is_cut = False
             if self._tips is not None:
-                before = self._first_after_tip(shard_id, self._tips[shard_id])
-                kept = [item for item in page.records if before is None or int(item[0]) < before]
-                is_cut = len(kept) < len(page.records)
-                page = page._replace(records=kept)
+                tip = self._first_after_tip(shard_id, self._tips[shard_id])
+                if tip is not None:
+                    kept = page.records.slice(0, count_up_to(page.records, tip - 1))
+                    is_cut = kept.num_rows < page.records.num_rows
+                    page = page._replace(records=kept)
             # Asked after the page was read: what is kept now was kept then.
             may_have_lost = self._may_have_lost(shard_id, positions, asked_ms)
         except (IteratorExpired, NotFound, Throttled) as failure:
@@ -353,8 +379,8 @@ class Planner:
                 tip.iterator = self._client.iterator(shard_id, request)
                 continue
             tip.iterator, tip.asked_ms = page.next_iterator, asked_ms
-            if page.records:
-                tip.iterator, tip.before = None, int(page.records[0][0])
+            if page.records.num_rows:
+                tip.iterator, tip.before = None, sequence_at(page.records, 0)
             elif page.behind_ms == 0:
                 break
         return tip.before
@@ -370,7 +396,7 @@ class Planner:
     def _may_have_lost(self, shard_id: str, positions: Positions, now_ms: int) -> bool:
         """Whether records between the shard's position and what is kept may have expired."""
         position = positions[shard_id]
-        if not graph.may_have_lost(position, now_ms, self._description.retention_ms):
+        if not graph.may_have_lost(position, now_ms, self._retention_ms):
             return False
         # Old enough; but the retention may be longer by now, and expiry takes its time. While
         # the last record read is kept (for a child without one: a parent's), so is what follows.
@@ -400,21 +426,22 @@ class Planner:
         if outcome.may_have_lost:
             known = _iso(position["known"])
             skipped = self._skip(shard_id, position, f"records from {known} on may have expired")
-            if not page.records:
+            if not page.records.num_rows:
                 return skipped
         return self._take(shard_id, position, outcome, batch)
 
     def _take(self, shard_id: str, position: Position, outcome: Outcome, batch: Batch) -> Position:
         """The position after a page."""
         page = outcome.page
-        if page.records:
+        if page.records.num_rows:
             batch.add(shard_id, page.records)
-            sequence, _, _, arrived_us = page.records[-1]
-            position = graph.read_to(sequence, arrived_us // 1000)
+            arrived = page.records.column("approximateArrivalTimestamp")
+            position = graph.read_to(batch.extents[shard_id][1], arrived[-1].value // 1000)
         elif page.behind_ms == 0 and not outcome.is_cut:
             position = graph.empty_to(position, outcome.asked_ms)
 
         self._behind_ms[shard_id] = page.behind_ms
+        self._count_empty(shard_id, page)
         if outcome.is_cut:
             return position
         if page.next_iterator is None:
@@ -423,11 +450,23 @@ class Planner:
         self._iterators[shard_id] = (position.get("after"), page.next_iterator)
         return position
 
+    def _count_empty(self, shard_id: str, page: Page) -> None:
+        """Fail rather than wait forever, as would the shard's children."""
+        is_over = page.behind_ms == 0 and not page.records.num_rows
+        is_endless = is_over and page.next_iterator and self._shards[shard_id].closed
+        count = self._empty_pages.get(shard_id, 0) + 1 if is_endless else 0
+        self._empty_pages[shard_id] = count
+        if count > MAX_EMPTY_PAGES:
+            raise KinesisError(
+                f"Kinesis stream {self._client.stream}: shard {shard_id} is closed and read to its "
+                f"tip, but {count} calls later the service has not said that it ended; "
+                "is this Kinesis?"
+            )
+
     def _skip(self, shard_id: str, position: Position, why: str) -> Position:
         """Count a loss, if that is accepted, and go on with the oldest record kept."""
         self._lose(f"shard {shard_id}: {why}")
-        retention_ms = self._description.retention_ms
-        return graph.skip_to_horizon(position, self._clock.now_ms(), retention_ms)
+        return graph.skip_to_horizon(position, self._clock.now_ms(), self._retention_ms)
 
     def _is_done(self, shard_id: str, outcome: Outcome) -> bool:
         """Whether a shard has nothing more for this batch (or this AvailableNow run)."""
@@ -438,13 +477,8 @@ class Planner:
             return True
         # A closed shard is done when it says so, and for an AvailableNow run an empty page is
         # the last word.
-        is_last = self._tips is None or not page.records
+        is_last = self._tips is None or not page.records.num_rows
         return page.behind_ms == 0 and is_last and not self._shards[shard_id].closed
-
-
-def size_bytes(records: list[RawRecord]) -> int:
-    """How much data records hold."""
-    return sum(len(record[2]) for record in records)
 
 
 def _iso(time_ms: int) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from fake_kinesis import FakeClock, FakeKinesis, FakeShard, RecreatedKinesis, group_by_key
+from botocore.exceptions import ClientError
+from fake_kinesis import FakeClock, FakeKinesis, FakeShard, group_by_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinesis_query import Query
@@ -17,7 +20,8 @@ from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadMaxBytes, Rea
 
 from loaders.sources import kinesis, kinesis_planner, shards
 from loaders.sources.kinesis import KinesisReader, Settings, parse_options
-from loaders.sources.kinesis_client import DataLoss, KinesisClient, KinesisError
+from loaders.sources.kinesis_client import RECORDS, DataLoss, KinesisClient, KinesisError
+from loaders.sources.kinesis_planner import range_of
 
 HOUR_S = 3600
 
@@ -415,13 +419,14 @@ def test_a_shard_that_expires_under_a_running_query_is_noticed() -> None:
         query.run()
 
 
-def test_a_position_whose_record_the_stream_never_had_is_refused() -> None:
+@pytest.mark.parametrize("code", ["InvalidArgumentException", "ResourceNotFoundException"])
+def test_a_position_whose_record_the_stream_never_had_is_refused(code: str) -> None:
     class Strict(FakeKinesis):
-        """Refuses an unknown number, as one of the servers for tests does."""
+        """Refuses an unknown number."""
 
         def get_shard_iterator(self, **request: Any) -> dict[str, Any]:
             if request.get("StartingSequenceNumber") == "17":
-                self._shard("none")
+                raise ClientError({"Error": {"Code": code}}, "GetShardIterator")
             return super().get_shard_iterator(**request)
 
     stream = Strict(1)
@@ -454,19 +459,30 @@ def test_a_recreated_stream_is_refused() -> None:
     stream = FakeKinesis(1)
     put(stream, 5)
     query = a_query(stream).start().run()
-    query.make_reader = a_query(RecreatedKinesis(stream)).make_reader
+    stream.recreate()
 
     with pytest.raises(KinesisError, match=r"created at 2027-\S+; the checkpoint belongs"):
         query.start().step()
 
 
+@pytest.mark.parametrize("fail_on_data_loss", ["true", "false"])
+def test_a_stream_recreated_under_a_running_query_is_refused(fail_on_data_loss: str) -> None:
+    stream = FakeKinesis(1)
+    put(stream, 5)
+    query = a_query(stream, failOnDataLoss=fail_on_data_loss).start().run()
+    stream.recreate()
+    put(stream, 5)
+
+    with pytest.raises(KinesisError, match="start with a new checkpoint"):
+        query.step()
+
+
 def test_a_recreated_stream_is_refused_in_a_replay_and_if_loss_is_accepted() -> None:
     stream = FakeKinesis(1)
     put(stream, 5)
-    query = a_query(stream).start()
+    query = a_query(stream, failOnDataLoss="false").start()
     query.plan()
-    later = RecreatedKinesis(stream)
-    query.make_reader = a_query(later, failOnDataLoss="false").make_reader
+    stream.recreate()
 
     with pytest.raises(KinesisError, match="start with a new checkpoint"):
         query.start()
@@ -546,7 +562,7 @@ def test_a_batch_ends_after_some_time_of_reading() -> None:
 
 
 def test_what_is_too_much_to_keep_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinesis_planner, "KEPT_BYTES", 200)
+    monkeypatch.setattr(kinesis_planner, "KEPT_BYTES", 1500)
     stream = FakeKinesis(2, page_records=3)
     pairs = put(stream, 100)
     query = a_query(stream).start()
@@ -554,7 +570,24 @@ def test_what_is_too_much_to_keep_is_read_again(monkeypatch: pytest.MonkeyPatch)
     query.step()
 
     assert sorted(query.pairs()) == sorted(pairs)
-    assert sum(len(kept) for kept in query.reader.planner._batch.kept.values()) < 30
+    assert query.reader.planner._batch.kept_bytes <= 1500
+    assert any("AT_SEQUENCE_NUMBER" in call.values() for _, call in stream.calls)
+
+
+def test_a_closed_shard_that_the_service_never_ends_is_an_error() -> None:
+    class Endless(FakeKinesis):
+        """Hands out iterators for ever."""
+
+        def get_records(self, ShardIterator: str, Limit: int) -> dict[str, Any]:  # noqa: N803
+            answer = super().get_records(ShardIterator, Limit)
+            return {"NextShardIterator": ShardIterator} | answer
+
+    stream = Endless(1)
+    put(stream, 5)
+    stream.split(stream.open_shards()[0])
+
+    with pytest.raises(KinesisError, match=r"shardId-0+1 is closed .* is this Kinesis\?"):
+        a_query(stream).start(available_now=True).run()
 
 
 # ---- throttling and lag
@@ -689,15 +722,24 @@ def test_records_of_ten_mebibytes_arrive_whole() -> None:
     assert [row["data"] == data for row, data in zip(query.rows(), big, strict=True)] == [True] * 3
 
 
+def records_of(sizes: list[int]) -> pa.RecordBatch:
+    columns = {
+        "sequenceNumber": [str(n) for n in range(len(sizes))],
+        "partitionKey": ["key"] * len(sizes),
+        "data": [bytes(size) for size in sizes],
+        "approximateArrivalTimestamp": [0] * len(sizes),
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=RECORDS)
+
+
 def test_no_task_carries_more_than_spark_can_send() -> None:
-    record = ("1", "key", bytes(1 << 20), 0)
-    item = kinesis.Range("s", None, "1", "1", 100, [record] * 100)
+    item = range_of("s", None, records_of([10 << 20] * 9 + [1000] * 500))
 
     parts = kinesis.in_groups([item, item], 2)
 
-    sizes = [sum(len(piece.records) for piece in part) for part in parts]
-    assert sum(sizes) == 200
-    assert max(sizes) <= 16
+    messages = [len(pickle.dumps(kinesis.KinesisPartition(part))) for part in parts]
+    assert sum(piece.count for part in parts for piece in part) == 1018
+    assert max(messages) < kinesis.PARTITION_BYTES + (1 << 20)
 
 
 @given(
@@ -706,14 +748,9 @@ def test_no_task_carries_more_than_spark_can_send() -> None:
     kept=st.booleans(),
 )
 def test_tasks_share_the_records_in_their_order(counts: list[int], groups: int, kept: bool) -> None:
-    ranges = []
-    for shard_number, count in enumerate(counts):
-        records = [(str(n), "key", bytes(n), 0) for n in range(count)]
-        first, last = records[0][0], records[-1][0]
-        item = kinesis.Range(
-            f"s{shard_number}", None, first, last, count, records if kept else None
-        )
-        ranges.append(item)
+    ranges = [range_of(f"s{n}", None, records_of(list(range(c)))) for n, c in enumerate(counts)]
+    if not kept:
+        ranges = [item._replace(records=None) for item in ranges]
 
     parts = kinesis.in_groups(ranges, groups)
 
@@ -725,7 +762,8 @@ def test_tasks_share_the_records_in_their_order(counts: list[int], groups: int, 
         assert sum(piece.count for piece in mine) == item.count
         assert (mine[0].first, mine[-1].last) == (item.first, item.last)
         if kept:
-            assert [r for piece in mine for r in piece.records] == item.records
+            found = pa.Table.from_batches([piece.records for piece in mine]).to_pylist()
+            assert found == item.records.to_pylist()
 
 
 # ---- options
