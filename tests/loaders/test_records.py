@@ -378,6 +378,12 @@ def test_arrays_that_follow_one_another_are_records_themselves(rows):
     assert pieces(b"".join(rows)) == good(*rows)
 
 
+def test_a_first_array_is_unpacked_when_what_follows_it_is_too_far_away():
+    for blanks, expected in [(5, good(b"[1]", b"[2]")), (6, good(b"1", b"[2]"))]:
+        with sizes(1000, 1000, 8):
+            assert pieces(b"[1]" + b" " * blanks + b"[2]") == expected
+
+
 def test_ordinals_count_good_and_bad_pieces_and_offsets_point_at_their_first_bytes():
     assert split(b'\n {"a":1}\r\noops\r\n{"b":2}{"c":3}') == [
         Record(0, b'{"a":1}', 2, None),
@@ -407,6 +413,10 @@ CASES = {
     ),
     "an array cut behind an element": (b'[{"a":1}', [*good(b'{"a":1}'), (b"", "truncated_json")]),
     "an array cut behind a comma": (b"[1,", [*good(b"1"), (b"", "truncated_json")]),
+    "an array cut behind an element that follows a broken one": (
+        b'[\noops,\n{"a":1},\n',
+        [(b"oops,", "invalid_json"), (b'{"a":1}', None), (b"", "truncated_json")],
+    ),
     "an array cut at once": (b"[", [(b"", "truncated_json")]),
     "a trailing comma does no harm": (b"[1,2,]", good(b"1", b"2")),
     "a missing comma does no harm": (b'[{"a":1}{"b":2} 3]', good(b'{"a":1}', b'{"b":2}', b"3")),
@@ -687,6 +697,7 @@ def test_a_cut_never_passes_half_a_number_for_a_whole_one():
         (b"1234", [(b"1234", "truncated_gzip")]),
         (b"1234\n", [(b"1234", None), (b"", "truncated_gzip")]),
         (b'{"a":1}', [(b'{"a":1}', None), (b"", "truncated_gzip")]),
+        (b"[1,\n12", [(b"1", None), (b"12", "truncated_gzip")]),
     ]:
         assert pieces(gzip.compress(cut)[:-8]) == expected
 
