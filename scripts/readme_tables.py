@@ -18,7 +18,7 @@ LAYERS = ("bronze", "silver", "gold", "ops")
 
 
 def rows(manifest: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, grain and first sentence of every table, view and seed, layer by layer."""
+    """Name, key and first sentence of every table, view and seed, layer by layer."""
     described = [*manifest["sources"].values(), *manifest["nodes"].values()]
     tables = [node for node in described if node["resource_type"] in ("source", "model", "seed")]
     tables.sort(key=lambda node: (LAYERS.index(node["schema"]), node["name"].lower()))
@@ -38,14 +38,12 @@ def _grain(node: dict[str, Any]) -> list[str]:
 
 def first_sentence(text: str) -> str:
     """Up to the first full stop that ends a sentence, on one line."""
-    words = " ".join(text.split())
-    end = words.find(". ")
-    return words if end < 0 else words[: end + 1]
+    return " ".join(text.split()).split(". ")[0].rstrip(".")
 
 
 def markdown(manifest: dict[str, Any]) -> str:
     """The table of tables."""
-    lines = ["| table | one row per | what it is |", "|---|---|---|"]
+    lines = ["| table | key | what it holds |", "|---|---|---|"]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows(manifest)]
     return "\n".join(lines)
 

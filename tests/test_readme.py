@@ -19,9 +19,12 @@ def test_the_table_of_tables_is_up_to_date(dbt, root):
     )
 
 
-def test_a_description_is_cut_after_its_first_sentence():
-    assert readme_tables.first_sentence("One row.\n  Then more.") == "One row."
-    assert readme_tables.first_sentence("At 9.5 per cent") == "At 9.5 per cent"
+def test_a_description_is_cut_to_its_first_sentence_on_one_line():
+    first_sentence = readme_tables.first_sentence
+    assert first_sentence("One row per ticker:\n  0.5 at most. More.") == (
+        "One row per ticker: 0.5 at most"
+    )
+    assert first_sentence("Daily bars.") == "Daily bars"
 
 
 def test_a_readme_without_markers_is_refused():

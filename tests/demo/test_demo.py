@@ -21,9 +21,13 @@ NEXT = date(2010, 2, 8)
 
 
 @pytest.fixture
-def main(root, monkeypatch):
-    """Runs the command in this process; returns its exit code. What it sets is undone."""
+def main(tmp_path, monkeypatch):
+    """Runs the command in this process on a root of its own; returns its exit code.
+
+    What it sets is undone.
+    """
     before = dict(os.environ)
+    monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path / "lakehouse"))
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["demo", *arguments])
