@@ -52,14 +52,20 @@ class BatchReport:
 
 
 def ensure_tables(spark: SparkSession, table: str) -> None:
-    """Create a feed's bronze table, the ledger and the quarantine where they do not exist."""
+    """Create a feed's bronze table, the ledger and the quarantine where they do not exist.
+
+    With its location named, a table whose files are there and whose entry in the metastore is
+    lost is registered again (Delta refuses that to a table without one).
+    """
+    schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
     for name, columns, clustered_by in (
-        (f"bronze.{table}", BRONZE_OBJECT_COLUMNS, "_batch_id"),
-        (LEDGER, LEDGER_COLUMNS, "feed, item"),
-        (QUARANTINE, QUARANTINE_COLUMNS, "feed, batch_id"),
+        (table, BRONZE_OBJECT_COLUMNS, "_batch_id"),
+        (LEDGER.removeprefix("bronze."), LEDGER_COLUMNS, "feed, item"),
+        (QUARANTINE.removeprefix("bronze."), QUARANTINE_COLUMNS, "feed, batch_id"),
     ):
         spark.sql(
-            f"create table if not exists {name} ({columns}) using delta cluster by ({clustered_by})"
+            f"create table if not exists bronze.{name} ({columns}) using delta "
+            f"cluster by ({clustered_by}) location '{schema['info_value']}/{name.lower()}'"
         )
 
 

@@ -19,20 +19,15 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming import StreamingQuery
 
 
-class FeedFailed(Exception):
-    """A feed's query ended with an error; the message is its cause, in one line."""
-
-
 def run_once(
     spark: SparkSession, feeds: Iterable[Feed], report: Callable[[BatchReport], None]
 ) -> dict[str, str]:
-    """Load what is there now, feed after feed.
+    """Load what is there now, all feeds side by side.
 
     Returns: the feeds that failed, with the cause; the others are loaded all the same.
     """
-    failed = {}
-    for feed in feeds:
-        query = start(spark, feed, report, once=True)
+    queries, failed = _start_all(spark, feeds, report, once=True)
+    for feed, query in queries.items():
         failed |= _await(feed, query)
     return failed
 
@@ -47,10 +42,9 @@ def run_continuously(
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
-    queries = {feed: start(spark, feed, report, once=False) for feed in feeds}
+    queries, failed = _start_all(spark, feeds, report, once=False)
     while not stop.wait(0.5) and any(query.isActive for query in queries.values()):
         pass
-    failed = {}
     for feed, query in queries.items():
         if query.isActive:
             _stop_between_batches(query)
@@ -78,6 +72,25 @@ def start(
         .trigger(**trigger)
         .start()
     )
+
+
+def _start_all(
+    spark: SparkSession,
+    feeds: Iterable[Feed],
+    report: Callable[[BatchReport], None],
+    *,
+    once: bool,
+) -> tuple[dict[Feed, StreamingQuery], dict[str, str]]:
+    """The queries that started, and the feeds that did not, with the cause."""
+    from pyspark.errors import PySparkException
+
+    queries, failed = {}, {}
+    for feed in feeds:
+        try:
+            queries[feed] = start(spark, feed, report, once=once)
+        except PySparkException as error:
+            failed[feed.name] = root_cause(str(error))
+    return queries, failed
 
 
 def _stop_between_batches(query: StreamingQuery) -> None:

@@ -1,8 +1,13 @@
-{#- Creates or registers every bronze table that is declared as a source and not in the
-    metastore yet, so that a build on an empty lakehouse is green. -#}
+{#- Creates every bronze table that is declared as a source and not in the metastore, so that a
+    build on an empty lakehouse is green. With its location named, a table whose files are there
+    is registered (Delta refuses that to a table without one). -#}
 {%- macro ensure_bronze_tables() -%}
     {%- if execute and flags.WHICH in ['run', 'build', 'test', 'docs', 'generate', 'snapshot'] -%}
         {%- do run_query('create schema if not exists bronze') -%}
+        {%- set bronze = namespace(folder=none) -%}
+        {%- for row in run_query('describe schema bronze').rows if row[0] == 'Location' -%}
+            {%- set bronze.folder = row[1] -%}
+        {%- endfor -%}
         {%- for source in graph.sources.values() | sort(attribute='unique_id') -%}
             {%- set relation = api.Relation.create(schema=source.schema, identifier=source.identifier) -%}
             {%- if adapter.get_relation(none, relation.schema, relation.identifier | lower) is none -%}
@@ -13,6 +18,7 @@
                         {%- endfor %}
                     ) using delta
                     cluster by ({{ source.meta.clustered_by | join(', ') }})
+                    location '{{ bronze.folder }}/{{ source.identifier | lower }}'
                 {%- endset -%}
                 {%- do run_query(ddl) -%}
             {%- endif -%}
