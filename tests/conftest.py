@@ -42,7 +42,6 @@ def spark(root: Path, aws: Any) -> Iterator[Any]:
 
     session = get_spark()
     # Tests move a handful of rows: compiling a query costs more than it saves.
-    session.conf.set("spark.sql.adaptive.enabled", "false")
     session.conf.set("spark.sql.codegen.wholeStage", "false")
     session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     yield session
