@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 Position = dict[str, Any]
@@ -127,8 +127,9 @@ def _parse_position(value: Any, text: str) -> Position:
 
 
 def _parse_time(value: Any) -> int:
+    """Milliseconds since 1970; rounded down, so that a record of just that time is not missed."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return round(value * 1000)
+        return round(value * 1_000_000) // 1000
     try:
         time = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -138,7 +139,7 @@ def _parse_time(value: Any) -> int:
             f"at_timestamp is {value!r}: give ISO 8601 with a time zone, such as "
             '"2026-11-22T10:00:00Z", or seconds since 1970'
         )
-    return round(time.astimezone(UTC).timestamp() * 1000)
+    return round(time.timestamp() * 1_000_000) // 1000
 
 
 def initial_positions(shards: Collection[Shard], start: InitialPosition, now_ms: int) -> Positions:

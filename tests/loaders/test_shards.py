@@ -325,6 +325,13 @@ def test_a_time_starts_every_listed_shard_there(time: str) -> None:
     assert positions == {"a": {"at": 1_800_000_000_000}, "b": {"at": 1_800_000_000_000}}
 
 
+@pytest.mark.parametrize("time", ['"2027-01-15T08:00:00.123999Z"', "1800000000.123999"])
+def test_a_time_between_two_milliseconds_is_the_earlier_one(time: str) -> None:
+    start = parse_initial_position(f'{{"at_timestamp": {time}}}')
+
+    assert start.everywhere == {"at": 1_800_000_000_123}
+
+
 def test_positions_by_shard_leave_ancestors_out_and_others_at_trim_horizon() -> None:
     listing = [
         shard("a", closed=True),
