@@ -15,6 +15,7 @@ from rich.table import Table
 
 from loaders.bronze import BatchReport
 from loaders.feeds import Feed, read_feeds
+from loaders.queues import QueueReport, create_queue, feed_lines
 from loaders.session import ConfigurationError, get_spark, lakehouse_root
 from loaders.status import feed_status
 
@@ -54,6 +55,7 @@ def cli() -> None:
     python -m loaders run --once               load what is new in every feed, then end
     python -m loaders run FEED --continuous    load a feed until Ctrl-C or SIGTERM
     python -m loaders status                   what was loaded, kept, quarantined
+    python -m loaders queue create FEED        have the bucket announce new objects to a queue
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
@@ -140,6 +142,50 @@ def status(as_json: bool) -> None:
         )
         table.add_row(row.feed, row.table, *(f"{number:,}" for number in numbers), last)
     _console.print(table)
+
+
+@cli.group()
+def queue() -> None:
+    """Queues that announce new objects, so that nothing need be listed."""
+
+
+@queue.command("create")
+@click.argument("name", metavar="FEED")
+@click.option("--dry-run", is_flag=True, help="Show policies and changes; change nothing.")
+@as_json
+def create(name: str, dry_run: bool, as_json: bool) -> None:
+    """Make bucket → topic → queue for a feed over s3://bucket/prefix/, with a dead-letter queue.
+
+    What is there already is kept, and other notifications of the bucket are never touched. A
+    second run changes nothing. docs/iam.md says which permissions this takes.
+    """
+    (feed,) = _chosen((name,))
+    report = create_queue(feed, dry_run=dry_run)
+    if as_json:
+        _print_json(report.summary(feed))
+    else:
+        _print_queue(feed, report, dry_run=dry_run)
+
+
+def _print_queue(feed: Feed, report: QueueReport, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    for step in report.steps:
+        differs = f": {', '.join(step.differs)}" if step.differs else ""
+        state = "unchanged" if step.action == "keep" else f"{would}{step.action}d{differs}"
+        _say(f"{step.resource}  {state}")
+    if all(step.action == "keep" for step in report.steps):
+        _say("nothing to change")
+    if dry_run:
+        for title, document in report.documents().items():
+            _say(f"\n{title}:\n{json.dumps(document, indent=2)}")
+    if report.queue_url:
+        _say(f"\nqueue URL: {report.queue_url}\nin loaders/feeds.yml:\nfeeds:")
+        _say("\n".join(feed_lines(feed, report.queue_url)))
+
+
+def _say(text: str) -> None:
+    """A line for people, not wrapped, and taken literally."""
+    _console.print(text, soft_wrap=True, markup=False)
 
 
 def print_batch(batch: BatchReport, *, as_json: bool = False) -> None:

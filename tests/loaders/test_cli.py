@@ -33,7 +33,7 @@ def loaders(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command_with_an_example(tmp_path: Path) -> None:
     shown = loaders(tmp_path, "--help")
     assert shown.returncode == 0
-    for command in ("list", "run --once", "run FEED --continuous", "status"):
+    for command in ("list", "run --once", "run FEED --continuous", "status", "queue create FEED"):
         assert f"python -m loaders {command}" in shown.stdout
 
 
