@@ -151,23 +151,31 @@ def queue() -> None:
 
 @queue.command("create")
 @click.argument("name", metavar="FEED")
+@click.option("--location", help="s3://bucket/prefix/, for a feed that does not name it.")
 @click.option("--dry-run", is_flag=True, help="Show policies and changes; change nothing.")
 @as_json
-def create(name: str, dry_run: bool, as_json: bool) -> None:
-    """Make bucket → topic → queue for a feed over s3://bucket/prefix/, with a dead-letter queue.
+def create(name: str, location: str | None, dry_run: bool, as_json: bool) -> None:
+    """Make bucket → topic → queue for a feed, with a dead-letter queue.
 
-    What is there already is kept, and other notifications of the bucket are never touched. A
-    second run changes nothing. docs/iam.md says which permissions this takes.
+    FEED reads s3://bucket/prefix/ (cloudFiles), or is to be an s3-sqs feed over --location. What
+    is there already is kept; other notifications of the bucket are never touched. A second run
+    changes nothing. docs/iam.md says which permissions this takes.
     """
-    (feed,) = _chosen((name,))
-    report = create_queue(feed, dry_run=dry_run)
+    feed = read_feeds().get(name)
+    location = location or getattr(feed, "location", None)
+    if not location:
+        raise ConfigurationError(
+            f"no feed {name!r} with a location in feeds.yml: declare it, or give "
+            "--location s3://bucket/prefix/"
+        )
+    report = create_queue(name, location, region=feed and feed.region, dry_run=dry_run)
     if as_json:
-        _print_json(report.summary(feed))
+        _print_json(report.summary())
     else:
-        _print_queue(feed, report, dry_run=dry_run)
+        _print_queue(report, feed.source if feed else "s3-sqs", dry_run=dry_run)
 
 
-def _print_queue(feed: Feed, report: QueueReport, *, dry_run: bool) -> None:
+def _print_queue(report: QueueReport, source: str, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     for step in report.steps:
         differs = f": {', '.join(step.differs)}" if step.differs else ""
@@ -179,8 +187,8 @@ def _print_queue(feed: Feed, report: QueueReport, *, dry_run: bool) -> None:
         for title, document in report.documents().items():
             _say(f"\n{title}:\n{json.dumps(document, indent=2)}")
     if report.queue_url:
-        _say(f"\nqueue URL: {report.queue_url}\nin loaders/feeds.yml:\nfeeds:")
-        _say("\n".join(feed_lines(feed, report.queue_url)))
+        _say(f"\nqueue URL: {report.queue_url}\n\nin loaders/feeds.yml:")
+        _say("\n".join(feed_lines(report.wiring.feed, source, report.queue_url)))
 
 
 def _say(text: str) -> None:

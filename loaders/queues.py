@@ -10,15 +10,15 @@ encrypted with the key that SNS manages, and what passes through it are names of
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from loaders.feeds import Feed
 from loaders.session import ConfigurationError
-from loaders.sources.clients import client, client_settings
+from loaders.sources.clients import ClientSettings, client, client_settings
 from loaders.sources.discovery import VISIBILITY_SECONDS
 from loaders.sources.objects import LOCAL, parse_location
 
@@ -213,10 +213,10 @@ def _overlaps(entry: Mapping[str, Any], prefix: str) -> bool:
     return announces and (other.startswith(prefix) or prefix.startswith(other))
 
 
-def feed_lines(feed: Feed, queue_url: str) -> list[str]:
+def feed_lines(feed: str, source: str, queue_url: str) -> list[str]:
     """What feeds.yml has to say for the feed to take its objects from the queue."""
-    listing = ["    use_notifications: true"] if feed.source == "cloudFiles" else []
-    return [f"  {feed.name}:", *listing, f"    queue_url: {queue_url}"]
+    switch = "use_notifications: true" if source == "cloudFiles" else f"source: {source}"
+    return [f"  {feed}:", f"    {switch}", f"    queue_url: {queue_url}"]
 
 
 # ---- what there is, and the way from here to there
@@ -251,23 +251,26 @@ class QueueReport:
             "notifications of the bucket": self.notifications,
         }
 
-    def summary(self, feed: Feed) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """All of it, for machines."""
         return {
-            "feed": feed.name,
+            "feed": self.wiring.feed,
             "location": self.wiring.location,
             "changed": [step.resource for step in self.steps if step.action != "keep"],
             "queue_url": self.queue_url,
-            "feeds_yml": feed_lines(feed, self.queue_url) if self.queue_url else [],
             **self.documents(),
         }
 
 
-def create_queue(feed: Feed, *, dry_run: bool) -> QueueReport:
+def create_queue(
+    feed: str, location: str, *, region: str | None = None, dry_run: bool = False
+) -> QueueReport:
     """Make topic, queues, subscription and notification as they should be; twice changes nothing.
 
     Args:
-        feed: over s3://bucket/prefix/.
+        feed: its name.
+        location: s3://bucket/prefix/.
+        region: in which to ask for the bucket; default boto3's.
         dry_run: only look.
 
     Raises:
@@ -275,7 +278,7 @@ def create_queue(feed: Feed, *, dry_run: bool) -> QueueReport:
             else, or AWS refuses; the message says what to do.
     """
     with _one_line_errors():
-        wiring = _wiring(feed)
+        wiring = _wiring(feed, location, client_settings({"region": region or ""}))
         aws = _Account(wiring)
         steps, notifications = aws.steps()
         if not dry_run:
@@ -285,30 +288,30 @@ def create_queue(feed: Feed, *, dry_run: bool) -> QueueReport:
         return QueueReport(wiring, tuple(steps), notifications, aws.queue_url(wiring.name))
 
 
-def _wiring(feed: Feed) -> Wiring:
-    if not feed.location:
-        raise ConfigurationError(f"feed {feed.name} has no location: give it s3://bucket/prefix/")
-    location = parse_location(feed.location)
-    if location.bucket == LOCAL:
+def _wiring(feed: str, location: str, settings: ClientSettings) -> Wiring:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", feed):
+        raise ConfigurationError(f"{feed!r} is no name of a feed: use a-z, 0-9 and _")
+    place = parse_location(location)
+    if place.bucket == LOCAL:
         raise ConfigurationError(
-            f"feed {feed.name} reads the folder {location.prefix}, and only a bucket announces "
-            "objects: its location would have to be s3://bucket/prefix/"
+            f"feed {feed}: only a bucket announces objects, not the folder {place.prefix}: "
+            "its location would have to be s3://bucket/prefix/"
         )
-    identity = client("sts", client_settings({"region": feed.region or ""})).get_caller_identity()
-    bucket = client("s3", client_settings({"region": feed.region or ""})).head_bucket(
-        Bucket=location.bucket, ExpectedBucketOwner=identity["Account"]
+    identity = client("sts", settings).get_caller_identity()
+    bucket = client("s3", settings).head_bucket(
+        Bucket=place.bucket, ExpectedBucketOwner=identity["Account"]
     )
     wiring = Wiring(
-        feed=feed.name,
-        bucket=location.bucket,
-        prefix=location.prefix,
+        feed=feed,
+        bucket=place.bucket,
+        prefix=place.prefix,
         account=identity["Account"],
         region=bucket["BucketRegion"],  # S3 announces within a region only
         partition=identity["Arn"].split(":")[1],
     )
     if len(wiring.dead_letter_name) > _MAX_QUEUE_NAME:
         raise ConfigurationError(
-            f"feed {feed.name}: its queue would be called {wiring.dead_letter_name}, and SQS "
+            f"feed {feed}: its queue would be called {wiring.dead_letter_name}, and SQS "
             f"allows {_MAX_QUEUE_NAME} characters: give the feed a shorter name"
         )
     return wiring

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 import pytest
 
-from loaders import cli
-from loaders.feeds import Feed
+from loaders.cli import cli
 from loaders.queues import (
     QueueReport,
     Wiring,
     create_queue,
     dead_letter_attributes,
+    feed_lines,
     merged_notifications,
     notification,
     queue_attributes,
@@ -150,6 +150,15 @@ def test_a_notification_of_the_same_objects_is_an_error_that_names_it(
 # ---- against a server
 
 
+class Feed(NamedTuple):
+    name: str
+    location: str
+
+
+def actions(report: QueueReport) -> list[str]:
+    return [step.action for step in report.steps]
+
+
 @pytest.fixture
 def feed(aws: Any) -> Feed:
     """A feed over a new bucket that announces deletions to somebody's topic."""
@@ -161,26 +170,18 @@ def feed(aws: Any) -> Feed:
     s3.put_bucket_notification_configuration(
         Bucket=name, NotificationConfiguration={"TopicConfigurations": [entry]}
     )
-    return a_feed(name, f"s3://{name}/in/")
-
-
-def a_feed(name: str, location: str) -> Feed:
-    return Feed(name=name, source="cloudFiles", location=location, table="t", description="d")
-
-
-def actions(report: QueueReport) -> list[str]:
-    return [step.action for step in report.steps]
+    return Feed(name, f"s3://{name}/in/")
 
 
 def test_new_objects_come_to_the_queue_and_a_second_run_changes_nothing(feed: Feed) -> None:
     s3, sqs = boto3.client("s3"), boto3.client("sqs")
 
-    planned = create_queue(feed, dry_run=True)
+    planned = create_queue(*feed, dry_run=True)
     assert (actions(planned), planned.queue_url) == (["create"] * 5, None)
     before = s3.get_bucket_notification_configuration(Bucket=feed.name)
     assert [entry["Id"] for entry in before["TopicConfigurations"]] == ["theirs"]
 
-    made = create_queue(feed, dry_run=False)
+    made = create_queue(*feed)
     assert actions(made) == ["create"] * 5
     s3.put_object(Bucket=feed.name, Key="elsewhere/b.json", Body=b"{}")
     s3.put_object(Bucket=feed.name, Key="in/a.json", Body=b"{}")
@@ -191,12 +192,10 @@ def test_new_objects_come_to_the_queue_and_a_second_run_changes_nothing(feed: Fe
             QueueUrl=made.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1
         ).get("Messages", [])
     ]
-    announced = [
-        record["s3"]["object"]["key"] for body in bodies for record in body.get("Records", [])
-    ]
-    assert announced == ["in/a.json"]
+    records = [record for body in bodies for record in body.get("Records", [])]
+    assert [record["s3"]["object"]["key"] for record in records] == ["in/a.json"]
 
-    again = create_queue(feed, dry_run=False)
+    again = create_queue(*feed)
     assert (actions(again), again.queue_url) == (["keep"] * 5, made.queue_url)
     after = s3.get_bucket_notification_configuration(Bucket=feed.name)
     assert [entry["Id"] for entry in after["TopicConfigurations"]] == [
@@ -206,13 +205,13 @@ def test_new_objects_come_to_the_queue_and_a_second_run_changes_nothing(feed: Fe
 
 
 def test_what_somebody_changed_is_put_right(feed: Feed) -> None:
-    made = create_queue(feed, dry_run=False)
+    made = create_queue(*feed)
     sns, sqs = boto3.client("sns"), boto3.client("sqs")
     sqs.set_queue_attributes(QueueUrl=made.queue_url, Attributes={"VisibilityTimeout": "30"})
     sns.set_topic_attributes(
         TopicArn=made.wiring.topic_arn, AttributeName="Policy", AttributeValue='{"Statement": []}'
     )
-    mended = create_queue(feed, dry_run=False)
+    mended = create_queue(*feed)
     assert [(step.action, step.differs) for step in mended.steps] == [
         ("keep", ()),
         ("change", ("VisibilityTimeout",)),
@@ -220,51 +219,64 @@ def test_what_somebody_changed_is_put_right(feed: Feed) -> None:
         ("keep", ()),
         ("keep", ()),
     ]
-    assert actions(create_queue(feed, dry_run=True)) == ["keep"] * 5
+    assert actions(create_queue(*feed, dry_run=True)) == ["keep"] * 5
 
 
 def test_a_queue_that_is_not_the_feeds_is_left_alone(feed: Feed) -> None:
-    create_queue(feed, dry_run=False)
-    moved = feed.model_copy(update={"location": f"s3://{feed.name}/elsewhere/"})
+    create_queue(*feed)
     with pytest.raises(ConfigurationError, match=rf"announces s3://{feed.name}/in/, not"):
-        create_queue(moved, dry_run=False)
+        create_queue(feed.name, f"s3://{feed.name}/elsewhere/")
 
 
 @pytest.mark.parametrize(
-    ("location", "message"),
+    ("name", "location", "message"),
     [
-        ("s3://no-such-bucket-here/in/", "HeadBucket: 404: Not Found: there is no such bucket"),
-        ("/a/folder", "only a bucket announces objects"),
-        ("https://example.com/", "use s3://bucket/prefix/"),
+        ("things", "s3://no-such-bucket-here/in/", "404: Not Found: there is no such bucket"),
+        ("things", "/a/folder", "only a bucket announces objects, not the folder /a/folder"),
+        ("things", "https://example.com/", "use s3://bucket/prefix/"),
+        ("Things!", "s3://bucket/in/", "'Things!' is no name of a feed"),
     ],
 )
-def test_a_feed_without_a_bucket_ends_in_one_line(aws: Any, location: str, message: str) -> None:
+def test_what_cannot_be_announced_ends_in_one_line(
+    aws: Any, name: str, location: str, message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        create_queue(a_feed("things", location), dry_run=False)
+        create_queue(name, location)
 
 
 def test_a_name_that_sqs_would_refuse_is_said_before_anything_is_made(feed: Feed) -> None:
-    long = feed.model_copy(update={"name": "x" * 70})
     with pytest.raises(ConfigurationError, match="give the feed a shorter name"):
-        create_queue(long, dry_run=False)
+        create_queue("x" * 70, feed.location)
 
 
 def test_the_command_shows_policies_and_what_to_write_into_feeds_yml(
-    feed: Feed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    feed: Feed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "read_feeds", lambda: {feed.name: feed})
-    command = ["queue", "create", feed.name]
-    cli.cli.main([*command, "--dry-run"], standalone_mode=False)
+    command = ["queue", "create", feed.name, "--location", feed.location]
+    cli.main([*command, "--dry-run"], standalone_mode=False)
     shown = capsys.readouterr().out
     assert "would be created" in shown
     assert '"aws:SourceArn": "arn:aws:s3:::' in shown
     assert "queue URL" not in shown
 
-    cli.cli.main(command, standalone_mode=False)
+    cli.main(command, standalone_mode=False)
     url = boto3.client("sqs").get_queue_url(QueueName=f"multihop-{feed.name}")["QueueUrl"]
-    lines = f"  {feed.name}:\n    use_notifications: true\n    queue_url: {url}\n"
+    lines = f"  {feed.name}:\n    source: s3-sqs\n    queue_url: {url}\n"
     assert lines in capsys.readouterr().out
 
-    cli.cli.main([*command, "--json"], standalone_mode=False)
+    cli.main([*command, "--json"], standalone_mode=False)
     summary = json.loads(capsys.readouterr().out)
     assert (summary["changed"], summary["queue_url"]) == ([], url)
+
+
+def test_a_feed_that_lists_its_location_is_told_to_stop_listing() -> None:
+    assert feed_lines("games", "cloudFiles", "https://queue") == [
+        "  games:",
+        "    use_notifications: true",
+        "    queue_url: https://queue",
+    ]
+
+
+def test_a_feed_without_a_location_needs_one() -> None:
+    with pytest.raises(ConfigurationError, match="give --location s3://bucket/prefix/"):
+        cli.main(["queue", "create", "no_such_feed"], standalone_mode=False)
