@@ -12,10 +12,13 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from loaders.bronze import BatchReport
+from loaders.bronze import BatchReport, ensure_tables
 from loaders.feeds import Feed, read_feeds
+from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
+from loaders.replay import replay
 from loaders.session import ConfigurationError, get_spark, lakehouse_root
 from loaders.status import feed_status
 
@@ -56,6 +59,8 @@ def cli() -> None:
     python -m loaders run FEED --continuous    load a feed until Ctrl-C or SIGTERM
     python -m loaders status                   what was loaded, kept, quarantined
     python -m loaders queue create FEED        have the bucket announce new objects to a queue
+    python -m loaders quarantine list          what could not be loaded, and why
+    python -m loaders quarantine replay FEED   load what has become readable since
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
@@ -189,6 +194,98 @@ def _print_queue(report: QueueReport, source: str, *, dry_run: bool) -> None:
     if report.queue_url:
         _say(f"\nqueue URL: {report.queue_url}\n\nin loaders/feeds.yml:")
         _say("\n".join(feed_lines(report.wiring.feed, source, report.queue_url)))
+
+
+@cli.group()
+def quarantine() -> None:
+    """Records that could not be loaded: why, where they came from, and loading them again."""
+
+
+a_reason = click.option("--reason", help="Only rows of this reason, such as invalid_json.")
+
+
+@quarantine.command("list")
+@click.option("--feed", help="Only this feed.")
+@as_json
+def list_quarantine(feed: str | None, as_json: bool) -> None:
+    """Count what is in quarantine by feed and reason; starts no Spark."""
+    groups = quarantine_groups(lakehouse_root(), feed)
+    if as_json:
+        _print_json([asdict(group) for group in groups])
+        return
+    if not groups:
+        _say("quarantine is empty")
+        return
+    table = Table("feed", "reason", box=None)
+    table.add_column("records", justify="right")
+    table.add_column("first seen (UTC)")
+    table.add_column("last seen (UTC)")
+    for group in groups:
+        seen = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (group.first_seen, group.last_seen))
+        table.add_row(group.feed, Text(group.reason), f"{group.records:,}", *seen)
+    _console.print(table)
+
+
+@quarantine.command("show")
+@click.argument("feed", metavar="FEED")
+@a_reason
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1))
+@click.option("--raw", is_flag=True, help="With the bytes received. They may be personal data.")
+@as_json
+def show(feed: str, reason: str | None, limit: int, raw: bool, as_json: bool) -> None:
+    """Show where the newest rows came from and why they are there; starts no Spark."""
+    rows = quarantine_rows(lakehouse_root(), feed, reason, limit, raw=raw)
+    if raw:
+        rows = [
+            row | {"raw": (row["raw"] or b"").decode(errors="backslashreplace")} for row in rows
+        ]
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        _say("nothing in quarantine")
+    for row in rows:
+        _say(
+            f"{row['reason']}  {_printable(row['container'])}/{_printable(row['item'])}  "
+            f"version {row['version']}  record {row['ordinal']}  byte {row['offset_bytes']}  "
+            f"batch {row['batch_id']}"
+        )
+        if raw:
+            _say(f"    {_printable(row['raw'])}")
+
+
+@quarantine.command("replay")
+@click.argument("name", metavar="FEED")
+@a_reason
+@as_json
+def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
+    """Load what is in quarantine and can be read by now, exactly once.
+
+    Records are read again from the bytes kept; objects that were gone, refused or cut off are
+    fetched again. What still cannot be read stays. Ignored overwrites are loaded only when named:
+    --reason overwrite_ignored. Stop the feed's loader first.
+    """
+    (feed,) = _chosen((name,))
+    spark = get_spark()
+    ensure_tables(spark, feed.table)
+    report = replay(spark, feed, reason)
+    spark.stop()
+    if as_json:
+        _print_json(asdict(report))
+        return
+    left = f", {report.quarantined:,} bad records found in them" if report.quarantined else ""
+    _say(
+        f"{feed.name}: {report.replaced:,} of {report.looked_at:,} rows left quarantine, "
+        f"{report.kept:,} records loaded{left}"
+    )
+
+
+def _printable(text: str) -> str:
+    """Nothing that would steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def _say(text: str) -> None:

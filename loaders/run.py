@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, batch_writer, ensure_tables
 from loaders.feeds import Feed
+from loaders.replay import finish_replay
 from loaders.session import lakehouse_root
 from loaders.sources import register
 
@@ -60,6 +61,7 @@ def start(
 
     register(spark)
     ensure_tables(spark, feed.table)
+    finish_replay(spark, feed.name, feed.table)  # its batch comes before any new one
     trigger = {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} s"}
     return (
         spark.readStream.format(feed.source)
