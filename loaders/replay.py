@@ -506,7 +506,7 @@ def _candidates(
             F.max(F.expr("try_cast(last_position as bigint)")).alias("last"),
         )
     )
-    for row in rows.join(ledger, names, "left").orderBy(*_KEY).toLocalIterator():
+    for row in rows.join(ledger, names, "left").coalesce(1).toLocalIterator():
         yield Quarantined(
             *(row[name] for name in (*_KEY, "offset_bytes", "reason")),
             bytes(row["raw"] or b""),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from loaders.sources.clients import ClientSettings, client
@@ -42,7 +42,12 @@ class ObjectVersion(NamedTuple):
 
 
 class ObjectGone(Exception):
-    """The object was deleted or overwritten between discovery and reading; says which."""
+    """The object cannot be read: it was deleted or overwritten since its discovery, or S3 refuses.
+
+    The text is the reason: deleted_before_read, overwritten_before_read, or `refused:` with S3's
+    error code, such as refused:AccessDenied (one object's key) or refused:InvalidObjectState (it
+    is archived).
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +133,12 @@ def read_object(item: ObjectVersion, settings: ClientSettings) -> Iterator[bytes
     """The object's bytes in chunks, of exactly the version that was discovered.
 
     Raises:
-        ObjectGone: deleted, or overwritten since.
+        ObjectGone: deleted or overwritten since, or refused.
     """
     if item.bucket == LOCAL:
         yield from _read_file(item)
         return
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError, ParamValidationError
 
     which = {"VersionId": item.version_id} if item.version_id else {}
     if item.version:
@@ -146,8 +151,35 @@ def read_object(item: ObjectVersion, settings: ClientSettings) -> Iterator[bytes
             raise ObjectGone("deleted_before_read") from error
         if code in ("PreconditionFailed", "412"):
             raise ObjectGone("overwritten_before_read") from error
+        if _is_refusal(error.response):
+            raise ObjectGone(f"refused:{code}") from error
         raise
+    except ParamValidationError as error:  # no bucket or key can have such a name
+        raise ObjectGone("refused:InvalidName") from error
     yield from response["Body"].iter_chunks(CHUNK_BYTES)
+
+
+# What S3 says of the caller, or of this moment: any object would be answered so.
+_NOT_OF_THE_OBJECT = frozenset(
+    {
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "NotSignedUp",
+        "RequestTimeTooSkewed",
+        "RequestTimeout",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+
+
+def _is_refusal(response: Mapping[str, Any]) -> bool:
+    """Whether S3 will not hand out this object, though it may others."""
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    is_final = 400 <= status < 500 and status != 429
+    return is_final and response["Error"]["Code"] not in _NOT_OF_THE_OBJECT
 
 
 def _read_file(item: ObjectVersion) -> Iterator[bytes]:

@@ -49,9 +49,12 @@ def test_conservation_holds_on_sound_rows_and_each_violation_is_found(
         (prices, 1, "a", 3, 0, 3, 0),  # delivered again
         (filings, 0, "a", 1, 1, 0, 0),  # the other feed has a batch 0 and an `a`, too
         (prices, 2, "empty", 0, 0, 0, 0),
+        (prices, 2, "back", 1, 0, 0, 1),
+        (prices, 2, "back", -1, 0, 0, -1),  # a replay took it back
+        (prices, 8, "back", 1, 1, 0, 0),  # and loaded it
     ]
     deliver(spark, "ledger", ledger)
-    deliver(spark, "stocksDailyPrices", [(0, "a", 0), (0, "a", 2)])
+    deliver(spark, "stocksDailyPrices", [(0, "a", 0), (0, "a", 2), (8, "back", 0)])
     deliver(spark, "stocksFundamentals", [(0, "a", 0)])
     deliver(spark, "quarantine", [(prices, 0, "a", 1)])
     assert failures(dbt) == none, "on sound rows"
@@ -64,9 +67,10 @@ def test_conservation_holds_on_sound_rows_and_each_violation_is_found(
         (prices, 6, "twice", 2, 2, 0, 0),  # bronze has one of them twice
         (filings, 6, "a", 1, 1, 0, 0),  # bronze has it since batch 0
         (prices, 7, "no bytes", 1, 0, 0, 1),  # not in quarantine
+        (prices, 7, "never was", -1, 0, 0, -1),  # taken back, and never received
     ]
     deliver(spark, "ledger", violations)
     deliver(spark, "stocksDailyPrices", [(4, "half", 0), (6, "twice", 0), (6, "twice", 0)])
     deliver(spark, "stocksFundamentals", [(5, "unannounced", 0), (6, "a", 0)])
     deliver(spark, "quarantine", [(filings, 7, "unannounced", 0)])
-    assert failures(dbt) == {CONSERVED: 2, LEDGER: 3, PROVENANCE: 2, QUARANTINE: 2}
+    assert failures(dbt) == {CONSERVED: 3, LEDGER: 3, PROVENANCE: 2, QUARANTINE: 2}

@@ -160,7 +160,7 @@ def test_what_became_readable_is_loaded_once_however_often_the_replay_is_cut_sho
     }
     left = {
         ("half", 2, "invalid_json", 0),
-        (back[1], 1, "invalid_json", 2),
+        (back[1], 1, "truncated_json", 2),
         (nowhere[1], 0, "deleted_before_read", 1),
         (ignored[1], 0, "overwrite_ignored", 1),
         ("m2", 0, "unreadable_message", 1),
@@ -174,13 +174,7 @@ def test_what_became_readable_is_loaded_once_however_often_the_replay_is_cut_sho
     assert in_bronze(spark) == loaded | {(ignored[1], 0, '{"i":1}', 4)}
     assert not any((lakehouse / "checkpoints" / "replays" / FEED).iterdir())
 
-    outcome = dbt("test", "--select", "path:tests/data", expect_failure=True)
-    assert {result.node.name: result.failures for result in outcome.result.results} == {
-        "bronze_provenance_is_unique": 0,
-        "bronze_rows_equal_ledger": 0,
-        "ledger_conserves_records": 0,
-        "quarantine_rows_equal_ledger": 0,
-    }
+    dbt("test", "--select", "path:tests/data")  # the books are balanced
     # delta-rs reads what Spark has deleted from.
     groups = quarantine_groups(lakehouse, FEED)
     assert sum(group.records for group in groups) == len(left) - 1
