@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from loaders.sources.clients import ClientSettings, client
@@ -33,11 +34,15 @@ class Discovery(ABC):
         """
 
     @abstractmethod
+    def skip_existing(self, state: ObjectState) -> int:
+        """Note what is there now as never to be read; returns how many objects."""
+
+    @abstractmethod
     def acknowledge(self, state: ObjectState) -> None:
         """Everything planned is in the sink: what announced it may be forgotten."""
 
     @abstractmethod
-    def backlog(self) -> Mapping[str, Any]:
+    def backlog(self, state: ObjectState) -> Mapping[str, Any]:
         """What waits outside the state, by the source's own account."""
 
     @abstractmethod
@@ -56,13 +61,24 @@ class Listing(Discovery):
         self.allow_overwrites = allow_overwrites
 
     def discover(self, state: ObjectState, *, run_once: bool) -> None:
+        found = 0
         for page in list_objects(self.location, self.settings):
-            state.discover(page, allow_overwrites=self.allow_overwrites)
+            found += state.discover(page, allow_overwrites=self.allow_overwrites)
+        state.note("found_by_listing", found)
+        state.note("listed_ms", _now_ms())
+
+    def skip_existing(self, state: ObjectState) -> int:
+        skipped = 0
+        for page in list_objects(self.location, self.settings):
+            state.mark_planned(page)
+            skipped += len(page)
+        state.note("listed_ms", _now_ms())
+        return skipped
 
     def acknowledge(self, state: ObjectState) -> None:
         """Nothing announced the objects."""
 
-    def backlog(self) -> Mapping[str, Any]:
+    def backlog(self, state: ObjectState) -> Mapping[str, Any]:
         return {}
 
     def stop(self) -> None:
@@ -76,6 +92,12 @@ class Notifications(Discovery):
     extended, so that no other consumer gets it; if this process dies, SQS hands it out again and
     its objects are known as read. A message that cannot be read becomes an object of its own, so
     that it ends in quarantine with its body, and is deleted after that.
+
+    Args:
+        listing: how to list the location. That is done once, for what was there before the queue,
+            and again whenever the backfill interval has passed, for what no message told of;
+            None: whatever the messages name is read, and nothing is listed.
+        backfill_seconds: the interval, or None: never again.
     """
 
     def __init__(
@@ -84,13 +106,15 @@ class Notifications(Discovery):
         settings: ClientSettings,
         allow_overwrites: bool,
         *,
-        location: Location | None = None,
+        listing: Listing | None = None,
+        backfill_seconds: int | None = None,
         wait_seconds: int = 1,
     ) -> None:
         self.queue_url = queue_url
         self.settings = settings
         self.allow_overwrites = allow_overwrites
-        self.location = location
+        self.listing = listing
+        self.backfill_seconds = backfill_seconds
         self.wait_seconds = wait_seconds
         self._heartbeat: threading.Thread | None = None
         self._stopped = threading.Event()
@@ -103,7 +127,9 @@ class Notifications(Discovery):
 
     def discover(self, state: ObjectState, *, run_once: bool) -> None:
         self._start_heartbeat()
-        began_ms = time.time_ns() // 10**6
+        began_ms = _now_ms()
+        if self.listing is not None and self._listing_is_due(state, began_ms):
+            self.listing.discover(state, run_once=run_once)
         while True:
             messages = self._receive()
             late = [message for message in messages if run_once and _sent_ms(message) > began_ms]
@@ -112,6 +138,17 @@ class Notifications(Discovery):
                 self._return(late)
             if not messages or late or not run_once:
                 return
+
+    def _listing_is_due(self, state: ObjectState, now_ms: int) -> bool:
+        listed_ms = state.fact("listed_ms")
+        if listed_ms is None:
+            return True
+        return (
+            self.backfill_seconds is not None and now_ms >= listed_ms + self.backfill_seconds * 1000
+        )
+
+    def skip_existing(self, state: ObjectState) -> int:
+        return 0 if self.listing is None else self.listing.skip_existing(state)
 
     def _receive(self) -> list[dict[str, Any]]:
         def receive(_: int) -> list[dict[str, Any]]:
@@ -156,11 +193,9 @@ class Notifications(Discovery):
         state.note_messages(noted, allow_overwrites=self.allow_overwrites)
 
     def _is_wanted(self, bucket: str, key: str) -> bool:
-        if self.location is None:
+        if self.listing is None:
             return is_data(key)
-        if bucket != self.location.bucket or not key.startswith(self.location.prefix):
-            return False
-        return is_data(key.removeprefix(self.location.prefix))
+        return self.listing.location.holds(bucket, key)
 
     def acknowledge(self, state: ObjectState) -> None:
         done = state.finished_messages()
@@ -212,14 +247,20 @@ class Notifications(Discovery):
                     ],
                 )
 
-    def backlog(self) -> Mapping[str, Any]:
+    def backlog(self, state: ObjectState) -> Mapping[str, Any]:
         attributes = self._sqs.get_queue_attributes(
             QueueUrl=self.queue_url,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )["Attributes"]
-        return {
+        waiting = {
             "queueMessages": int(attributes["ApproximateNumberOfMessages"]),
             "queueMessagesInFlight": int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+        }
+        if self.listing is None:
+            return waiting
+        return waiting | {
+            "listedAt": utc_text(state.fact("listed_ms")),
+            "foundByListing": state.fact("found_by_listing") or 0,
         }
 
     def stop(self) -> None:
@@ -228,6 +269,17 @@ class Notifications(Discovery):
     @property
     def _sqs(self) -> Any:
         return client("sqs", self.settings)
+
+
+def utc_text(milliseconds: int | None) -> str | None:
+    """A time as ISO 8601 in UTC."""
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 10**6
 
 
 def _sent_ms(message: dict[str, Any]) -> int:

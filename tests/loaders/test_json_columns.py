@@ -25,7 +25,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from loaders.sources.json_columns import ColumnParser, Misfit, converter, infer_schema
+from loaders.sources.json_columns import ColumnParser, Misfit, converter
 
 
 def parse(schema: StructType, *records: bytes, error: str | None = None) -> list[dict[str, Any]]:
@@ -37,11 +37,6 @@ def parse(schema: StructType, *records: bytes, error: str | None = None) -> list
 
 def strings(*names: str) -> StructType:
     return StructType([StructField(name, StringType()) for name in (*names, "_rescued_data")])
-
-
-def test_inference_takes_every_top_level_key_as_string_and_adds_rescued_data() -> None:
-    schema = infer_schema([b'{"a":1,"b":{"c":2}}', b'{"d":null,"a":2}', b"7"])
-    assert schema == strings("a", "b", "d")
 
 
 def test_a_string_column_shows_strings_bare_and_everything_else_as_json() -> None:
