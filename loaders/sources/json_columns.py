@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -106,7 +106,7 @@ class ColumnParser:
         evolution: Evolution | None = None,
     ) -> None:
         self.schema = schema
-        self._arrow = to_arrow_schema(schema, prefers_large_types=False)
+        self._arrow = to_arrow_schema(schema, timezone="UTC", prefers_large_types=False)
         self._rescued_column = rescued_column
         self._evolution = evolution
         self.has_metadata = is_file_metadata(schema)
@@ -310,6 +310,9 @@ _SIMPLE: dict[type[DataType], Converter] = {
 }
 
 
+_ALL_DIGITS = Context(prec=38)  # Python's default rounds to 28
+
+
 def _decimal(data_type: DecimalType) -> Converter:
     unit = Decimal(1).scaleb(-data_type.scale)
     limit = Decimal(10) ** (data_type.precision - data_type.scale)
@@ -319,7 +322,7 @@ def _decimal(data_type: DecimalType) -> Converter:
             raise Misfit(value)
         try:
             number = Decimal(str(value))
-            exact = number.quantize(unit)
+            exact = number.quantize(unit, context=_ALL_DIGITS)
         except InvalidOperation:
             raise Misfit(value) from None
         if exact != number or abs(exact) >= limit:

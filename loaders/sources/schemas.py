@@ -44,7 +44,7 @@ def infer_columns(values: Iterable[Any], *, typed: bool) -> StructType:
         if isinstance(value, dict):
             found = merge_types(found, _type_of(value) if typed else _keys_of(value))
     assert isinstance(found, StructType)  # noqa: S101 - for the type checker
-    return StructType([StructField(field.name, settled(field.dataType)) for field in found])
+    return _distinct(StructField(field.name, settled(field.dataType)) for field in found)
 
 
 def _keys_of(value: dict[str, Any]) -> StructType:
