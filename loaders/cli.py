@@ -72,11 +72,9 @@ def list_feeds(as_json: bool) -> None:
     if as_json:
         _print_json([feed.model_dump() for feed in feeds])
         return
-    table = Table("feed", "source", "location", "bronze table", "what arrives", box=None)
+    table = Table("feed", "source", "from", "bronze table", "what arrives", box=None)
     for feed in feeds:
-        table.add_row(
-            feed.name, feed.source, feed.location, f"bronze.{feed.table}", feed.description
-        )
+        table.add_row(feed.name, feed.source, feed.origin, f"bronze.{feed.table}", feed.description)
     _console.print(table)
 
 

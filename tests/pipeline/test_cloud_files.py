@@ -14,7 +14,7 @@ import pytest
 
 from loaders import bronze
 from loaders.bronze import BatchReport
-from loaders.feeds import Feed
+from loaders.feeds import CloudFilesFeed, Feed
 from loaders.run import run_once
 from loaders.sources import register
 
@@ -22,9 +22,8 @@ Identity = tuple[str, int, str]  # file name, ordinal, record
 
 
 def a_feed(folder: Path, **settings: Any) -> Feed:
-    return Feed(
+    return CloudFilesFeed(
         name="things",
-        source="cloudFiles",
         location=str(folder),
         table="things",
         description="things",
@@ -189,14 +188,14 @@ def test_an_object_deleted_or_overwritten_before_it_is_read_is_reported(
     write_objects(folder, range(2), seed=6)
     (folder / "gone.json").write_text('{"a":1}')
     (folder / "changed.json").write_text('{"a":1}')
-    write = bronze._objects
+    count = bronze._items
 
-    def meddling(batch: Any) -> Any:
+    def meddling(*received: Any) -> Any:
         (folder / "gone.json").unlink()
         (folder / "changed.json").write_text('{"a":2, "longer": true}')
-        return write(batch)
+        return count(*received)
 
-    monkeypatch.setattr(bronze, "_objects", meddling)
+    monkeypatch.setattr(bronze, "_items", meddling)
     load(spark, a_feed(folder))
     rows = spark.sql("select item, reason from bronze.quarantine").collect()
     assert {(Path(row[0]).name, row[1]) for row in rows} == {
