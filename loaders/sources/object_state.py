@@ -236,9 +236,5 @@ class ObjectState:
             "select count(*), coalesce(sum(size_bytes), 0) from object where planned = 0"
         ).fetchone()
 
-    def oldest_waiting(self) -> ObjectVersion | None:
-        """The object that has waited longest, by its time of change."""
-        return next(iter(self.waiting(1, None)), None)
-
     def close(self) -> None:
         self._db.close()

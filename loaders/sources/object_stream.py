@@ -23,7 +23,7 @@ from pyspark.sql.streaming.datasource import (
 
 from loaders.sources.cleaning import Cleaner, CleanUp
 from loaders.sources.clients import ClientSettings
-from loaders.sources.discovery import Discovery, utc_text
+from loaders.sources.discovery import Discovery
 from loaders.sources.object_state import ObjectState
 from loaders.sources.objects import MESSAGE, OVERWRITE, ObjectGone, ObjectVersion, read_object
 from loaders.sources.records import Record, split_records
@@ -89,6 +89,7 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._state: ObjectState | None = None
         self._cleaner = settings.clean_up and Cleaner(settings.clean_up, settings.client)
         self._run_once = False
+        self._chosen: list[ObjectVersion] = []  # for the batch planned last
 
     def __getstate__(self) -> dict[str, Any]:
         """Readers on the executors know how to read, not what there is."""
@@ -128,6 +129,7 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             chosen = self._choose(state, limit)
             if not chosen:
                 self._discovery.acknowledge(state)
+        self._chosen = chosen
         if not chosen:
             return start
         return {
@@ -170,16 +172,17 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return [ObjectPartition(group, bodies, batch) for group in groups]
 
     def reportLatestOffset(self) -> dict | None:
-        """The backlog, which Spark shows as `latestOffset` in the query's progress."""
+        """What waits beyond the batch; Spark shows it as `latestOffset` in the query's progress."""
         if self._state is None or self._discovery is None:
             return None
         count, size = self._state.backlog()
-        oldest = self._state.oldest_waiting()
+        chosen = set(self._chosen)
+        first = self._state.waiting(len(chosen) + 1, None)
+        oldest = next((item for item in first if item not in chosen), None)
         return {
-            "waitingObjects": count,
-            "waitingBytes": size,
-            "oldestUnloaded": oldest and oldest.uri,
-            "oldestUnloadedModified": oldest and utc_text(oldest.modified_ms),
+            "waitingObjects": count - len(self._chosen),
+            "waitingBytes": size - sum(item.size_bytes for item in self._chosen),
+            "oldestWaiting": oldest and {"key": oldest.key, "modifiedMs": oldest.modified_ms},
             **self._discovery.backlog(self._state),
             **(self._cleaner.report() if self._cleaner is not None else {}),
         }

@@ -248,15 +248,15 @@ def read_nothing(reader: ObjectStreamReader, end: dict) -> bool:
 
 
 def test_progress_names_the_oldest_object_that_waits(folder: Path) -> None:
-    os.utime(folder / "a.json", (1325376000, 1325376000))
-    (folder / "b.json").write_text("{}")
-    reader = source(folder).streamReader(schema_of("id bigint"))
-    offset = plan(reader)
+    for at, name in enumerate(("first", "second", "third")):
+        (folder / name).write_text("{}")
+        os.utime(folder / name, (at, at))
+    reader = source(folder, maxFilesPerTrigger="1").streamReader(schema_of("id bigint"))
+    offset = reader.latestOffset(reader.initialOffset(), ReadMaxFiles(1))
     progress = reader.reportLatestOffset()
-    assert progress["oldestUnloaded"] == f"file://{folder}/a.json"
-    assert progress["oldestUnloadedModified"] == "2012-01-01T00:00:00.000+00:00"
+    assert progress["oldestWaiting"] == {"key": f"{folder}/second", "modifiedMs": 1000}
     plan(reader, offset)
-    assert reader.reportLatestOffset()["oldestUnloaded"] is None
+    assert reader.reportLatestOffset()["oldestWaiting"] is None
 
 
 # Clean-up

@@ -124,7 +124,7 @@ def test_with_notifications_the_bucket_is_listed_at_the_first_start_and_at_the_i
     three = plan(again, two)
     assert keys(three) == ["in/untold"]
     progress = again.reportLatestOffset()
-    assert progress["oldestUnloaded"] == f"s3://{bucket}/in/untold"
+    assert progress["listedMs"] > 0
     assert (progress["foundByListing"], progress["queueMessages"]) == (1, 0)
     assert plan(again, three) == three
 
