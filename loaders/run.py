@@ -60,7 +60,8 @@ def start(
     from pyspark.sql import functions as F
 
     register(spark)
-    kind = kind_of(feed.source)
+    allow_overwrites = getattr(feed, "allow_overwrites", True)
+    kind = kind_of(feed.source, allow_overwrites=allow_overwrites)
     ensure_tables(spark, feed.table, kind)
     trigger = {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} s"}
     return (
