@@ -16,6 +16,7 @@ from rich.text import Text
 
 from loaders.bronze import BatchReport, ensure_tables
 from loaders.feeds import Feed, read_feeds
+from loaders.kinds import kind_of
 from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
 from loaders.replay import replay
@@ -79,11 +80,9 @@ def list_feeds(as_json: bool) -> None:
     if as_json:
         _print_json([feed.model_dump() for feed in feeds])
         return
-    table = Table("feed", "source", "location", "bronze table", "what arrives", box=None)
+    table = Table("feed", "source", "from", "bronze table", "what arrives", box=None)
     for feed in feeds:
-        table.add_row(
-            feed.name, feed.source, feed.location, f"bronze.{feed.table}", feed.description
-        )
+        table.add_row(feed.name, feed.source, feed.origin, f"bronze.{feed.table}", feed.description)
     _console.print(table)
 
 
@@ -267,7 +266,7 @@ def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
     """
     (feed,) = _chosen((name,))
     spark = get_spark()
-    ensure_tables(spark, feed.table)
+    ensure_tables(spark, feed.table, kind_of(feed.source, allow_overwrites=True))
     report = replay(spark, feed, reason)
     spark.stop()
     if as_json:

@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,7 +28,6 @@ from loaders.feeds import Feed
 from loaders.session import ConfigurationError, lakehouse_root
 from loaders.sources.clients import ClientSettings, client_settings
 from loaders.sources.objects import (
-    Location,
     ObjectGone,
     ObjectVersion,
     is_data,
@@ -84,11 +82,10 @@ class Reading(NamedTuple):
 
 
 Fetch = Callable[[ObjectVersion], Iterator[Record]]
+NewObjects = Callable[[list[ObjectRef]], list[tuple[ObjectRef, str | None]]]
 
 
-def read_again(
-    row: Quarantined, fetch: Fetch, new_objects: Callable[[list[ObjectRef]], list[ObjectRef]]
-) -> list[Reading] | None:
+def read_again(row: Quarantined, fetch: Fetch, new_objects: NewObjects) -> list[Reading] | None:
     """What takes the row's place now; None: nothing better, it stays.
 
     A bad record that its own bytes condemn is judged by those. Anything else is a matter of its
@@ -97,11 +94,12 @@ def read_again(
 
     Args:
         fetch: an object's records; of one that is gone a single record with the reason.
-        new_objects: those of the objects that the feed has not loaded.
+        new_objects: those of the objects that the feed does not know, each with the reason for
+            which it is not to be read, or None.
     """
     if row.reason == MESSAGE_REASON:
         return _read_message(row, fetch, new_objects)
-    if row.reason in _JUDGED_ALONE:
+    if row.reason in _JUDGED_ALONE or (row.reason == OVERWRITE_REASON and row.raw):
         data = one_record(row.raw)
         return data and [_in_place_of(row, [Record(row.ordinal, data, row.offset, None)])]
     item = ObjectVersion(row.container, row.item, row.version, 0, row.modified_ms)
@@ -109,13 +107,11 @@ def read_again(
     return _read_tail(row, records) if row.is_last else _read_one(row, records)
 
 
-def _read_message(
-    row: Quarantined, fetch: Fetch, new_objects: Callable[[list[ObjectRef]], list[ObjectRef]]
-) -> list[Reading] | None:
+def _read_message(row: Quarantined, fetch: Fetch, new_objects: NewObjects) -> list[Reading] | None:
     notification = parse_notification(row.raw)
     if notification.error is not None:
         return None
-    return [_new_object(ref, fetch) for ref in new_objects(notification.created)]
+    return [_new_object(ref, why_not, fetch) for ref, why_not in new_objects(notification.created)]
 
 
 def _read_tail(row: Quarantined, records: Iterator[Record]) -> list[Reading] | None:
@@ -146,11 +142,12 @@ def _in_place_of(row: Quarantined, records: Iterable[Record]) -> Reading:
     return Reading(row.container, row.item, row.version, 0, row.modified_ms, records)
 
 
-def _new_object(ref: ObjectRef, fetch: Fetch) -> Reading:
+def _new_object(ref: ObjectRef, why_not: str | None, fetch: Fetch) -> Reading:
     modified_ms = round(ref.event_time.timestamp() * 1000) if ref.event_time else 0
     identity = (ref.bucket, ref.key, ref.etag or ref.version or "")
     item = ObjectVersion(*identity, ref.size or 0, modified_ms, ref.version)
-    return Reading(*identity, item.size_bytes, modified_ms, fetch(item))
+    records = [Record(0, b"", 0, why_not)] if why_not else fetch(item)
+    return Reading(*identity, item.size_bytes, modified_ms, records)
 
 
 # ---- staging
@@ -320,10 +317,7 @@ def replay(
     report = finish_replay(spark, name, table)
     _require_whole_batches(spark, name, table)
     fetch = fetch or _fetch_from(client_settings(feed.source_options()))
-    location = getattr(feed, "location", None)
-    new_objects = partial(
-        _not_loaded, spark, name, parse_location(location) if location else None, set()
-    )
+    new_objects = _NewObjects(spark, feed)
     stage: _Stage | None = None
     looked_at = 0
     for row in _candidates(spark, name, reason, is_stream=feed.source == "kinesis"):
@@ -515,30 +509,40 @@ def _candidates(
         )
 
 
-def _not_loaded(
-    spark: SparkSession,
-    feed: str,
-    location: Location | None,
-    taken: set[tuple[str, str, str]],
-    refs: list[ObjectRef],
-) -> list[ObjectRef]:
-    """Those of the objects that are the feed's and neither in its ledger nor taken before."""
-    from pyspark.sql import functions as F
+class _NewObjects:
+    """Tells of announced objects those that are the feed's and neither in its ledger nor taken."""
 
-    found = {(ref.bucket, ref.key, ref.etag or ref.version or ""): ref for ref in refs}
-    found = {name: ref for name, ref in found.items() if _is_wanted(location, *name[:2])}
-    known = spark.table(LEDGER).where(
-        (F.col("feed") == feed) & F.col("item").isin([key for _, key, _ in found])
-    )
-    taken.update(map(tuple, known.select("container", "item", "version").collect()))
-    fresh = [ref for name, ref in found.items() if name not in taken]
-    taken.update(found)
-    return fresh
+    def __init__(self, spark: SparkSession, feed: Feed) -> None:
+        location = getattr(feed, "location", None)
+        self._spark = spark
+        self._feed = feed.name
+        self._location = parse_location(location) if location else None
+        self._overwrites = getattr(feed, "allow_overwrites", True)
+        self._taken: set[tuple[str, str, str]] = set()
+        self._kept: set[tuple[str, str]] = set()
 
+    def __call__(self, refs: list[ObjectRef]) -> list[tuple[ObjectRef, str | None]]:
+        from pyspark.sql import functions as F
 
-def _is_wanted(location: Location | None, bucket: str, key: str) -> bool:
-    if location is None:
-        return is_data(key)
-    if bucket != location.bucket or not key.startswith(location.prefix):
-        return False
-    return is_data(key.removeprefix(location.prefix))
+        found = {(ref.bucket, ref.key, ref.etag or ref.version or ""): ref for ref in refs}
+        found = {name: ref for name, ref in found.items() if self._is_wanted(ref)}
+        known = self._spark.table(LEDGER).where(
+            (F.col("feed") == self._feed) & F.col("item").isin([key for _, key, _ in found])
+        )
+        for *name, kept in known.select("container", "item", "version", "kept").collect():
+            self._taken.add(tuple(name))
+            if kept:
+                self._kept.add(tuple(name[:2]))
+        fresh = []
+        for name, ref in found.items():
+            if name not in self._taken:
+                is_overwrite = name[:2] in self._kept and not self._overwrites
+                fresh.append((ref, OVERWRITE_REASON if is_overwrite else None))
+                self._taken.add(name)
+                self._kept.add(name[:2])
+        return fresh
+
+    def _is_wanted(self, ref: ObjectRef) -> bool:
+        if self._location is None:
+            return is_data(ref.key)
+        return self._location.holds(ref.bucket, ref.key)

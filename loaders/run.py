@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, batch_writer, ensure_tables
 from loaders.feeds import Feed
+from loaders.kinds import kind_of
 from loaders.replay import finish_replay
 from loaders.session import lakehouse_root
 from loaders.sources import register
@@ -60,16 +61,18 @@ def start(
     from pyspark.sql import functions as F
 
     register(spark)
-    ensure_tables(spark, feed.table)
+    allow_overwrites = getattr(feed, "allow_overwrites", True)
+    kind = kind_of(feed.source, allow_overwrites=allow_overwrites)
+    ensure_tables(spark, feed.table, kind)
     finish_replay(spark, feed.name, feed.table)  # its batch comes before any new one
     trigger = {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} s"}
     return (
         spark.readStream.format(feed.source)
         .options(**feed.source_options())
-        .load(feed.location)
+        .load(feed.load_path)
         .withColumn("_ingested_at", F.current_timestamp())
         .writeStream.queryName(feed.name)
-        .foreachBatch(batch_writer(feed.name, feed.table, report))
+        .foreachBatch(batch_writer(feed.name, feed.table, kind, report))
         .option("checkpointLocation", str(lakehouse_root() / "checkpoints" / feed.name))
         .trigger(**trigger)
         .start()

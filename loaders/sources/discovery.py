@@ -37,11 +37,15 @@ class Discovery(ABC):
         """
 
     @abstractmethod
+    def skip_existing(self, state: ObjectState) -> int:
+        """Note what is there now as never to be read; returns how many objects."""
+
+    @abstractmethod
     def acknowledge(self, state: ObjectState) -> None:
         """Everything planned is in the sink: what announced it may be forgotten."""
 
     @abstractmethod
-    def backlog(self) -> Mapping[str, Any]:
+    def backlog(self, state: ObjectState) -> Mapping[str, Any]:
         """What waits outside the state, by the source's own account."""
 
     @abstractmethod
@@ -60,13 +64,24 @@ class Listing(Discovery):
         self.allow_overwrites = allow_overwrites
 
     def discover(self, state: ObjectState, *, run_once: bool) -> None:
+        found = 0
         for page in list_objects(self.location, self.settings):
-            state.discover(page, allow_overwrites=self.allow_overwrites)
+            found += state.discover(page, allow_overwrites=self.allow_overwrites)
+        state.note("found_by_listing", found)
+        state.note("listed_ms", _now_ms())
+
+    def skip_existing(self, state: ObjectState) -> int:
+        skipped = 0
+        for page in list_objects(self.location, self.settings):
+            state.mark_planned(page)
+            skipped += len(page)
+        state.note("listed_ms", _now_ms())
+        return skipped
 
     def acknowledge(self, state: ObjectState) -> None:
         """Nothing announced the objects."""
 
-    def backlog(self) -> Mapping[str, Any]:
+    def backlog(self, state: ObjectState) -> Mapping[str, Any]:
         return {}
 
     def stop(self) -> None:
@@ -82,6 +97,12 @@ class Notifications(Discovery):
     that it ends in quarantine with its body, and is deleted after that. So none is received over
     and over, unless the loader dies over and over while it holds it: then the queue's redrive
     policy takes it away, and the backlog shows it as a dead letter.
+
+    Args:
+        listing: how to list the location. That is done once, for what was there before the queue,
+            and again whenever the backfill interval has passed, for what no message told of;
+            None: whatever the messages name is read, and nothing is listed.
+        backfill_seconds: the interval, or None: never again.
     """
 
     def __init__(
@@ -90,17 +111,19 @@ class Notifications(Discovery):
         settings: ClientSettings,
         allow_overwrites: bool,
         *,
-        location: Location | None = None,
+        listing: Listing | None = None,
+        backfill_seconds: int | None = None,
         wait_seconds: int = 1,
     ) -> None:
         self.queue_url = queue_url
         self.settings = settings
         self.allow_overwrites = allow_overwrites
-        self.location = location
+        self.listing = listing
+        self.backfill_seconds = backfill_seconds
         self.wait_seconds = wait_seconds
         self._heartbeat: threading.Thread | None = None
         self._stopped = threading.Event()
-        self._receipts: dict[str, str] = {}
+        self._receipts: dict[str, tuple[str, int]] = {}  # and when the message was sent, ms
         # Since the start of the query.
         self._counts = {"redeliveredMessages": 0, "mostReceives": 0, "unreadableMessages": 0}
         self._dead_letter_url: str | None = None
@@ -112,7 +135,9 @@ class Notifications(Discovery):
 
     def discover(self, state: ObjectState, *, run_once: bool) -> None:
         self._start_heartbeat()
-        began_ms = time.time_ns() // 10**6
+        began_ms = _now_ms()
+        if self.listing is not None and self._listing_is_due(state, began_ms):
+            self.listing.discover(state, run_once=run_once)
         while True:
             messages = self._receive()
             late = [message for message in messages if run_once and _sent_ms(message) > began_ms]
@@ -121,6 +146,17 @@ class Notifications(Discovery):
                 self._return(late)
             if not messages or late or not run_once:
                 return
+
+    def _listing_is_due(self, state: ObjectState, now_ms: int) -> bool:
+        listed_ms = state.fact("listed_ms")
+        if listed_ms is None:
+            return True
+        return (
+            self.backfill_seconds is not None and now_ms >= listed_ms + self.backfill_seconds * 1000
+        )
+
+    def skip_existing(self, state: ObjectState) -> int:
+        return 0 if self.listing is None else self.listing.skip_existing(state)
 
     def _receive(self) -> list[dict[str, Any]]:
         def receive(_: int) -> list[dict[str, Any]]:
@@ -141,7 +177,7 @@ class Notifications(Discovery):
 
     def _note(self, state: ObjectState, messages: list[dict[str, Any]]) -> None:
         with self._lock:
-            self._receipts |= {m["MessageId"]: m["ReceiptHandle"] for m in messages}
+            self._receipts |= {m["MessageId"]: (m["ReceiptHandle"], _sent_ms(m)) for m in messages}
         noted = []
         for message in messages:
             body = message["Body"]
@@ -172,23 +208,21 @@ class Notifications(Discovery):
         self._counts["unreadableMessages"] += not is_readable
 
     def _is_wanted(self, bucket: str, key: str) -> bool:
-        if self.location is None:
+        if self.listing is None:
             return is_data(key)
-        if bucket != self.location.bucket or not key.startswith(self.location.prefix):
-            return False
-        return is_data(key.removeprefix(self.location.prefix))
+        return self.listing.location.holds(bucket, key)
 
     def acknowledge(self, state: ObjectState) -> None:
         done = state.finished_messages()
         with self._lock:
-            entries = [(name, self._receipts[name]) for name in done if name in self._receipts]
-        for at in range(0, len(entries), _BATCH):
-            batch = entries[at : at + _BATCH]
+            receipts = [self._receipts[name][0] for name in done if name in self._receipts]
+        for at in range(0, len(receipts), _BATCH):
+            batch = receipts[at : at + _BATCH]
             self._sqs.delete_message_batch(
                 QueueUrl=self.queue_url,
                 Entries=[
                     {"Id": str(number), "ReceiptHandle": receipt}
-                    for number, (_, receipt) in enumerate(batch)
+                    for number, receipt in enumerate(batch)
                 ],
             )
         # A receipt that has gone stale deletes nothing: the message comes again, its objects are
@@ -214,7 +248,7 @@ class Notifications(Discovery):
     def _extend_visibility(self) -> None:
         while not self._stopped.wait(VISIBILITY_SECONDS / 3):
             with self._lock:
-                held = list(self._receipts.items())
+                held = [(name, receipt) for name, (receipt, _) in self._receipts.items()]
             batches = [held[at : at + _BATCH] for at in range(0, len(held), _BATCH)]
             with ThreadPoolExecutor(_RECEIVERS) as pool:  # a hundred thousand take a minute
                 list(pool.map(self._extend, batches))
@@ -242,10 +276,10 @@ class Notifications(Discovery):
         stale = [held[int(entry["Id"])] for entry in answer.get("Failed", ())]
         with self._lock:
             for name, receipt in stale:
-                if self._receipts.get(name) == receipt:
+                if self._receipts.get(name, (None,))[0] == receipt:
                     del self._receipts[name]
 
-    def backlog(self) -> Mapping[str, Any]:
+    def backlog(self, state: ObjectState) -> Mapping[str, Any]:
         attributes = self._sqs.get_queue_attributes(
             QueueUrl=self.queue_url,
             AttributeNames=[
@@ -254,11 +288,21 @@ class Notifications(Discovery):
                 "RedrivePolicy",
             ],
         )["Attributes"]
-        return {
+        with self._lock:
+            sent_ms = [sent for _, sent in self._receipts.values()]
+        waiting = {
             "queueMessages": int(attributes["ApproximateNumberOfMessages"]),
             "queueMessagesInFlight": int(attributes["ApproximateNumberOfMessagesNotVisible"]),
             "deadLetterMessages": self._dead_letters(attributes.get("RedrivePolicy")),
             **self._counts,
+            # Of those received here: SQS tells the age of what waits to CloudWatch only.
+            "oldestMessageSentMs": min(sent_ms, default=None),
+        }
+        if self.listing is None:
+            return waiting
+        return waiting | {
+            "listedMs": state.fact("listed_ms"),
+            "foundByListing": state.fact("found_by_listing") or 0,
         }
 
     def _dead_letters(self, redrive_policy: str | None) -> int | None:
@@ -289,6 +333,10 @@ class Notifications(Discovery):
     @property
     def _sqs(self) -> Any:
         return client("sqs", self.settings)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 10**6
 
 
 def _sent_ms(message: dict[str, Any]) -> int:

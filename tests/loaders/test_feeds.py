@@ -8,6 +8,9 @@ import pytest
 
 from loaders.feeds import read_feeds
 from loaders.session import ConfigurationError
+from loaders.sources.cloud_files import CloudFiles
+from loaders.sources.kinesis import Kinesis
+from loaders.sources.s3_sqs import S3Sqs
 
 GOOD = """
 feeds:
@@ -40,10 +43,109 @@ def test_locations_take_the_environment_or_their_default(
     assert read_feeds(path)["prices"].location == "/local/p/"
 
 
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/111122223333/landing"
+STREAM = """
+feeds:
+  events:
+    source: kinesis
+    stream: player_events
+    table: events
+    description: what players do
+"""
+ANNOUNCED = f"""
+feeds:
+  scores:
+    source: s3-sqs
+    queue_url: {QUEUE}
+    table: scores
+    description: what players reach
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "path", "options"),
+    [
+        (
+            GOOD,
+            f"use_notifications: true\n    queue_url: {QUEUE}\n    allow_overwrites: true",
+            "/data/prices",
+            {
+                "cloudFiles.format": "records",
+                "cloudFiles.useNotifications": "true",
+                "cloudFiles.queueUrl": QUEUE,
+                "cloudFiles.allowOverwrites": "true",
+                "cloudFiles.maxFilesPerTrigger": "1000",
+            },
+        ),
+        (
+            ANNOUNCED,
+            "max_bytes_per_trigger: 1048576",
+            None,
+            {
+                "fileFormat": "records",
+                "queueUrl": QUEUE,
+                "allowOverwrites": "false",
+                "maxFilesPerTrigger": "1000",
+                "maxBytesPerTrigger": "1048576",
+            },
+        ),
+        (
+            STREAM,
+            """initial_position: {at_timestamp: 2026-01-01T00:00:00Z}
+    max_records_per_trigger: 500
+    fail_on_data_loss: false
+    region: eu-west-1""",
+            None,
+            {
+                "streamName": "player_events",
+                "region": "eu-west-1",
+                "initialPosition": '{"at_timestamp": "2026-01-01 00:00:00+00:00"}',
+                "maxRecordsPerTrigger": "500",
+                "failOnDataLoss": "false",
+            },
+        ),
+    ],
+)
+def test_the_keys_of_a_feed_become_options_that_its_source_takes(
+    tmp_path: Path, text: str, keys: str, path: str | None, options: dict[str, str]
+) -> None:
+    (feed,) = read_feeds(feeds_file(tmp_path, f"{text}    {keys}\n")).values()
+    assert feed.source_options() == options
+    assert feed.load_path == path
+    source = {"cloudFiles": CloudFiles, "s3-sqs": S3Sqs, "kinesis": Kinesis}[feed.source]
+    source(options | ({} if path is None else {"path": path}))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        (
+            STREAM,
+            "location: /data",
+            r"events\.location: unknown key; allowed for kinesis are .*str",
+        ),
+        (STREAM, "queue_url: q", r"events\.queue_url: unknown key"),
+        (STREAM, "initial_position: NEWEST", r"events\.initial_position: .*NEWEST: use TRIM_HORI"),
+        (STREAM, "max_bytes_per_trigger: 5x", r"events\.max_bytes_per_trigger: .*'5x': .* 64m"),
+        (STREAM, "fail_on_data_loss: perhaps", r"fail_on_data_loss: .*boolean.*'perhaps'"),
+        (ANNOUNCED, "stream: s", r"scores\.stream: unknown key; allowed for s3-sqs are allow_over"),
+        (GOOD, "stream: s", r"prices\.stream: unknown key; allowed for cloudFiles are .*location"),
+        (GOOD, "use_notifications: true", r"feeds\.prices: use_notifications needs queue_url"),
+    ],
+)
+def test_a_source_has_exactly_its_own_keys(
+    tmp_path: Path, text: str, key: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message) as error:
+        read_feeds(feeds_file(tmp_path, f"{text}    {key}\n"))
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("source: cloudFiles", "sorce: cloudFiles"), r"feeds\.prices\.so.*: (unknown|missing)"),
+        (("source: cloudFiles", "sorce: cloudFiles"), r"feeds\.prices\.source: missing.*s3-sqs"),
+        (("location: /data/prices", "x: 1"), r"feeds\.prices\.location: missing; location is"),
         (("    table: prices\n", ""), r"feeds\.prices\.table: missing"),
         (("source: cloudFiles", "source: ftp"), r"feeds\.prices\.source: .*cloudFiles.*'ftp'"),
         (("table: prices", "table: a-b"), r"feeds\.prices\.table: .*'a-b'"),

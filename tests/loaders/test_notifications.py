@@ -76,13 +76,14 @@ def test_a_good_message_outlives_restarts_and_is_deleted_in_the_end(
     for _ in range(MAX_RECEIVES - 1):  # dies each time before its batch is in the sink
         queue.receive()
     loader, state = queue.receive()
-    assert loader.backlog()["mostReceives"] == MAX_RECEIVES
-    assert loader.backlog()["redeliveredMessages"] == 1
+    assert loader.backlog(state)["mostReceives"] == MAX_RECEIVES
+    assert loader.backlog(state)["redeliveredMessages"] == 1
     state.mark_planned(state.waiting(10, None))
     loader.acknowledge(state)
-    assert loader.backlog() == {
+    assert loader.backlog(state) == {
         "queueMessages": 0,
         "queueMessagesInFlight": 0,
+        "oldestMessageSentMs": None,
         "deadLetterMessages": 0,
         "redeliveredMessages": 1,
         "mostReceives": MAX_RECEIVES,
@@ -96,7 +97,7 @@ def test_a_message_that_no_loader_survives_goes_to_the_dead_letters_and_its_obje
     queue.announce("a.json")
     for _ in range(MAX_RECEIVES + 1):
         loader, state = queue.receive()
-    shown = loader.backlog()
+    shown = loader.backlog(state)
     assert (shown["queueMessages"], shown["deadLetterMessages"]) == (0, 1)
     assert [item.key for item in state.waiting(10, None)] == ["a.json"]
 
@@ -106,14 +107,15 @@ def test_a_message_that_cannot_be_read_is_counted_and_received_once(queue: Queue
     loader, state = queue.receive()
     state.mark_planned(state.waiting(10, None))
     loader.acknowledge(state)
-    shown = loader.backlog()
+    shown = loader.backlog(state)
     assert (shown["unreadableMessages"], shown["redeliveredMessages"]) == (1, 0)
     assert (shown["queueMessages"], shown["queueMessagesInFlight"]) == (0, 0)
 
 
 def test_a_queue_without_a_dead_letter_queue_shows_none(queue: Queue) -> None:
+    _, state = queue.a_loader()
     plain = queue.sqs.create_queue(QueueName=f"p{uuid.uuid4().hex[:8]}")["QueueUrl"]
-    assert Notifications(plain, (), False).backlog()["deadLetterMessages"] is None
+    assert Notifications(plain, (), False).backlog(state)["deadLetterMessages"] is None
 
 
 class Beats(threading.Event):

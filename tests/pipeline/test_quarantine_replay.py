@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from loaders import bronze, replay
+from loaders import replay
 from loaders.bronze import LEDGER, LEDGER_COLUMNS, QUARANTINE, QUARANTINE_COLUMNS, ensure_tables
-from loaders.feeds import Feed
+from loaders.feeds import CloudFilesFeed
+from loaders.kinds import Objects
 from loaders.quarantine import quarantine_groups
 from loaders.run import run_once
 from loaders.session import ConfigurationError
@@ -69,7 +70,7 @@ class Books:
         for name, columns, rows in (
             (LEDGER, LEDGER_COLUMNS, self.ledger),
             (QUARANTINE, QUARANTINE_COLUMNS, self.quarantine),
-            (f"bronze.{TABLE}", bronze.BRONZE_OBJECT_COLUMNS, self.kept),
+            (f"bronze.{TABLE}", Objects.columns, self.kept),
         ):
             self.spark.createDataFrame(rows, columns).write.format("delta").mode(
                 "append"
@@ -117,8 +118,8 @@ def test_what_became_readable_is_loaded_once_however_often_the_replay_is_cut_sho
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "in"
-    feed = Feed(name=FEED, source="cloudFiles", location=str(folder), table=TABLE, description="d")
-    ensure_tables(spark, TABLE)
+    feed = CloudFilesFeed(name=FEED, location=str(folder), table=TABLE, description="d")
+    ensure_tables(spark, TABLE, Objects(allow_overwrites=False))
     back = a_file(folder / "back.json", '{"n":1}\n{"n":\n{"n":3}\n')
     empty = a_file(folder / "empty.json", "")
     named = a_file(folder / "named.json", '{"m":1}')
@@ -182,7 +183,7 @@ def test_what_became_readable_is_loaded_once_however_often_the_replay_is_cut_sho
     # A batch that was cut short behind its first append has its number, and comes first.
     identity = ("file", "later", "v1")
     unfinished = [("{}", *identity, 0, AT, 5, AT)]
-    spark.createDataFrame(unfinished, bronze.BRONZE_OBJECT_COLUMNS).write.format("delta").mode(
+    spark.createDataFrame(unfinished, Objects.columns).write.format("delta").mode(
         "append"
     ).saveAsTable(f"bronze.{TABLE}")
     with pytest.raises(ConfigurationError, match="batch 5 was cut short: finish it first"):
