@@ -244,11 +244,9 @@ def show(feed: str, reason: str | None, limit: int, raw: bool, as_json: bool) ->
     if not rows:
         _say("nothing in quarantine")
     for row in rows:
-        _say(
-            f"{row['reason']}  {_printable(row['container'])}/{_printable(row['item'])}  "
-            f"version {row['version']}  record {row['ordinal']}  byte {row['offset_bytes']}  "
-            f"batch {row['batch_id']}"
-        )
+        place = f"{row['container']}/{row['item']}  version {row['version']}"
+        record = f"record {row['ordinal']}  byte {row['offset_bytes']}  batch {row['batch_id']}"
+        _say(_printable(f"{row['reason']}  {place}  {record}"))
         if raw:
             _say(f"    {_printable(row['raw'])}")
 

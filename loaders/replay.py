@@ -38,7 +38,7 @@ from loaders.sources.records import Record, split_records
 from loaders.sources.s3_events import ObjectRef, parse_notification
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 MESSAGE_REASON = "unreadable_message"
 OVERWRITE_REASON = "overwrite_ignored"
@@ -415,24 +415,32 @@ def _apply(spark: SparkSession, feed: str, table: str, folder: Path) -> ReplayRe
     return ReplayReport(feed, 0, len(plan["superseded"]), kept, quarantined)
 
 
-def _bronze_columns(names: list[str]) -> list[Any]:
-    """A bronze table's columns from the staged ones, of objects or of a stream.
+# Bronze's columns, of objects and of streams, and where they come from. Quarantine does not keep a
+# record's partition key, and of arrivals the ledger knows the last of the batch.
+BRONZE_COLUMNS = {
+    "data": "data",
+    "_batch_id": "batch_id",
+    "_ingested_at": "ingested_at",
+    "_bucket": "container",
+    "_key": "item",
+    "_version": "version",
+    "_ordinal": "ordinal",
+    "_modified_at": "modified_at",
+    "_stream": "container",
+    "_shard": "item",
+    "_sequence": "version",
+    "_subsequence": "ordinal",
+    "_arrived_at": "modified_at",
+    "_partition_key": None,
+}
 
-    Quarantine does not keep a record's partition key, and of its arrival the ledger knows the
-    last of the batch.
-    """
+
+def _bronze_columns(names: list[str]) -> list[Column]:
+    """A bronze table's columns from the staged ones."""
     from pyspark.sql import functions as F
 
-    of_both = {"_batch_id": "batch_id", "_ingested_at": "ingested_at", "data": "data"}
-    of_objects = {"_bucket": "container", "_key": "item", "_version": "version"}
-    of_streams = {"_stream": "container", "_shard": "item", "_sequence": "version"}
-    places = {"_ordinal": "ordinal", "_subsequence": "ordinal"}
-    times = {"_modified_at": "modified_at", "_arrived_at": "modified_at"}
-    sources = of_both | of_objects | of_streams | places | times
-    return [
-        (F.col(sources[name]) if name in sources else F.lit(None).cast("string")).alias(name)
-        for name in names
-    ]
+    sources = ((name, BRONZE_COLUMNS[name]) for name in names)
+    return [(F.col(of) if of else F.lit(None).cast("string")).alias(name) for name, of in sources]
 
 
 def _delete(spark: SparkSession, feed: str, superseded: list[list]) -> None:

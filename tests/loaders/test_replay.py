@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders.replay import Quarantined, Reading, one_record, read_again
+from loaders.kinds import Kind, Objects, StreamRecords
+from loaders.replay import BRONZE_COLUMNS, Quarantined, Reading, one_record, read_again
 from loaders.sources.objects import ObjectVersion
 from loaders.sources.records import ERRORS, Record, split_records
 from loaders.sources.s3_events import ObjectRef
@@ -154,6 +155,14 @@ def a_message(*keys: str) -> bytes:
         for key in keys
     ]
     return json.dumps({"Records": entries}).encode()
+
+
+@pytest.mark.parametrize("kind", [Objects, StreamRecords])
+def test_every_column_of_bronze_is_replayed_but_the_partition_key(kind: type[Kind]) -> None:
+    names = [column.split()[0] for column in kind.columns.split(",")]
+    assert [name for name in names if BRONZE_COLUMNS[name] is None] == [
+        name for name in names if name == "_partition_key"
+    ]
 
 
 def test_a_message_that_can_be_read_gives_the_objects_that_were_not_loaded() -> None:
