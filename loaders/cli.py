@@ -262,11 +262,22 @@ def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
     fetched again. What still cannot be read stays. Ignored overwrites are loaded only when named:
     --reason overwrite_ignored. Stop the feed's loader first.
     """
+    from botocore.exceptions import BotoCoreError, ClientError
+
     (feed,) = _chosen((name,))
     spark = get_spark()
     ensure_tables(spark, feed.table, kind_of(feed.source, allow_overwrites=True))
-    report = replay(spark, feed, reason)
-    spark.stop()
+    try:
+        report = replay(spark, feed, reason)
+    except (BotoCoreError, ClientError) as error:
+        _errors.print(
+            f"[red]error:[/red] feed {name}: {error}: what was loaded before is complete; "
+            "mend it and run the command again",
+            soft_wrap=True,
+        )
+        sys.exit(EXIT_FAILED)
+    finally:
+        spark.stop()
     if as_json:
         _print_json(asdict(report))
         return

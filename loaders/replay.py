@@ -47,6 +47,7 @@ _JUDGED_ALONE = frozenset({"invalid_json", "invalid_utf8", "nested_too_deeply"})
 
 _MAX_ROWS = 5_000
 _MAX_BYTES = 256 << 20
+_PART_BYTES = 16 << 20
 
 
 # ---- reading again
@@ -508,7 +509,9 @@ def _candidates(
             F.max(F.expr("try_cast(last_position as bigint)")).alias("last"),
         )
     )
-    for row in rows.join(ledger, names, "left").coalesce(1).toLocalIterator():
+    size = spark.sql(f"describe detail {QUARANTINE}").first()["sizeInBytes"]
+    parts = 1 + size // _PART_BYTES  # of which one at a time is in memory
+    for row in rows.join(ledger, names, "left").repartition(parts).toLocalIterator():
         yield Quarantined(
             *(row[name] for name in (*_KEY, "offset_bytes", "reason")),
             bytes(row["raw"] or b""),
