@@ -94,7 +94,7 @@ class Notifications(Discovery):
         self.wait_seconds = wait_seconds
         self._heartbeat: threading.Thread | None = None
         self._stopped = threading.Event()
-        self._receipts: dict[str, str] = {}
+        self._receipts: dict[str, tuple[str, int]] = {}  # and when the message was sent, ms
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class Notifications(Discovery):
 
     def _note(self, state: ObjectState, messages: list[dict[str, Any]]) -> None:
         with self._lock:
-            self._receipts |= {m["MessageId"]: m["ReceiptHandle"] for m in messages}
+            self._receipts |= {m["MessageId"]: (m["ReceiptHandle"], _sent_ms(m)) for m in messages}
         noted = []
         for message in messages:
             body = message["Body"]
@@ -165,14 +165,14 @@ class Notifications(Discovery):
     def acknowledge(self, state: ObjectState) -> None:
         done = state.finished_messages()
         with self._lock:
-            entries = [(name, self._receipts[name]) for name in done if name in self._receipts]
-        for at in range(0, len(entries), _BATCH):
-            batch = entries[at : at + _BATCH]
+            receipts = [self._receipts[name][0] for name in done if name in self._receipts]
+        for at in range(0, len(receipts), _BATCH):
+            batch = receipts[at : at + _BATCH]
             self._sqs.delete_message_batch(
                 QueueUrl=self.queue_url,
                 Entries=[
                     {"Id": str(number), "ReceiptHandle": receipt}
-                    for number, (_, receipt) in enumerate(batch)
+                    for number, receipt in enumerate(batch)
                 ],
             )
         # A receipt that has gone stale deletes nothing: the message comes again, its objects are
@@ -198,7 +198,7 @@ class Notifications(Discovery):
     def _extend_visibility(self) -> None:
         while not self._stopped.wait(VISIBILITY_SECONDS / 3):
             with self._lock:
-                receipts = list(self._receipts.values())
+                receipts = [receipt for receipt, _ in self._receipts.values()]
             for at in range(0, len(receipts), _BATCH):
                 self._sqs.change_message_visibility_batch(
                     QueueUrl=self.queue_url,
@@ -217,9 +217,13 @@ class Notifications(Discovery):
             QueueUrl=self.queue_url,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )["Attributes"]
+        with self._lock:
+            sent_ms = [sent for _, sent in self._receipts.values()]
         return {
             "queueMessages": int(attributes["ApproximateNumberOfMessages"]),
             "queueMessagesInFlight": int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+            # Of those received here: SQS tells the age of what waits to CloudWatch only.
+            "oldestMessageSentMs": min(sent_ms, default=None),
         }
 
     def stop(self) -> None:

@@ -71,6 +71,7 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._discovery: Discovery | None = None
         self._state: ObjectState | None = None
         self._run_once = False
+        self._chosen: list[ObjectVersion] = []  # for the batch planned last
 
     def __getstate__(self) -> dict[str, Any]:
         """Readers on the executors know how to read, not what there is."""
@@ -103,6 +104,7 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             chosen = self._choose(state, limit)
             if not chosen:
                 self._discovery.acknowledge(state)
+        self._chosen = chosen
         if not chosen:
             return start
         return {
@@ -139,11 +141,19 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return [ObjectPartition(group, bodies) for group in balance(files, os.cpu_count() or 1)]
 
     def reportLatestOffset(self) -> dict | None:
-        """The backlog, which Spark shows as `latestOffset` in the query's progress."""
+        """What waits beyond the batch; Spark shows it as `latestOffset` in the query's progress."""
         if self._state is None or self._discovery is None:
             return None
         count, size = self._state.backlog()
-        return {"waitingObjects": count, "waitingBytes": size, **self._discovery.backlog()}
+        chosen = set(self._chosen)
+        first = self._state.waiting(len(chosen) + 1, None)
+        oldest = next((item for item in first if item not in chosen), None)
+        return {
+            "waitingObjects": count - len(self._chosen),
+            "waitingBytes": size - sum(item.size_bytes for item in self._chosen),
+            "oldestWaiting": oldest and {"key": oldest.key, "modifiedMs": oldest.modified_ms},
+            **self._discovery.backlog(),
+        }
 
     def commit(self, end: dict) -> None:
         """Nothing to do: the state follows the offsets that Spark logs."""
