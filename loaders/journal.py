@@ -44,7 +44,7 @@ class Backlog:
         """How long the oldest of it has been waiting; 0 when nothing waits."""
         waiting_since = (self.oldest_object_ms, self.oldest_message_ms)
         ages = [now_ms - since for since in waiting_since if since is not None]
-        return max(0, *ages, *(self.millis_behind or {}).values())
+        return max([0, *ages, *(self.millis_behind or {}).values()])
 
     def caught_up(self) -> Backlog:
         """The same once the source has nothing more to give."""
