@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from pyspark.sql import Row
+from tiny_project import PROJECT_ROOT, TinyProject, project_with_our_macros
 
 from loaders import bronze
 from loaders.bronze import BatchReport
@@ -148,6 +149,66 @@ def test_a_batch_cut_short_is_completed_by_its_replay(
     assert events.in_bronze() == sorted(events.kept)
     assert events.in_quarantine() == BROKEN
     assert events.rows("select sum(received), sum(duplicates) from bronze.ledger") == [(73, 0)]
+
+
+# ---- dbt on a stream's bronze table: this project's macros, data tests and models/ops
+
+SOURCE = """
+version: 2
+sources:
+  - name: bronze_events
+    schema: bronze
+    tables:
+      - name: events
+        config:
+          meta: {grain: [_stream, _shard, _sequence, _subsequence], clustered_by: [_batch_id]}
+        columns:
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> TinyProject:
+    resources = tmp_path / "resources"
+    shutil.copytree(PROJECT_ROOT / "models" / "ops", resources / "models" / "ops")
+    shutil.copytree(PROJECT_ROOT / "tests" / "data", resources / "tests" / "data")
+    bronze_models = resources / "models" / "bronze"
+    bronze_models.mkdir()
+    shutil.copy(PROJECT_ROOT / "models" / "bronze" / "_sources_loaders.yml", bronze_models)
+    declared = (column.split() for column in StreamRecords.columns.split(","))
+    columns = "".join(
+        f"          - {{name: {name}, data_type: {kind}}}\n" for name, kind in declared
+    )
+    (bronze_models / "_sources_events.yml").write_text(SOURCE + columns)
+    return project_with_our_macros(tmp_path / "project", resources)
+
+
+def test_the_books_of_a_stream_are_proved_by_dbt_and_each_violation_is_found(
+    events: Events, project: TinyProject
+) -> None:
+    built = project.dbt("build")  # makes the tables that are missing, and runs the unit tests
+    assert built.success, (built.error, built.status, built.message)
+
+    events.put_broken()
+    events.put(100)
+    batches = len(events.load())
+    sound = project.dbt("test", "--exclude-resource-type", "unit_test")
+    assert sound.success, (sound.error, sound.status)
+    assert events.rows("select * from ops.ingestion_gaps") == [("events", 0, 0, 0, 0)]
+    (fresh,) = events.rows(
+        "select last_batch_id, day_records, day_max_waited_seconds >= 0 from ops.freshness"
+    )
+    assert fresh == (batches - 1, 103, True)
+
+    events.spark.sql("delete from bronze.ledger where batch_id = 0")
+    events.spark.sql("insert into bronze.events select * from bronze.events limit 1")
+    violated = project.dbt("test", "--exclude-resource-type", "unit_test")
+    failed = {name for name, status in violated.status.items() if status == "fail"}
+    assert failed == {
+        "bronze_provenance_is_unique",
+        "bronze_rows_equal_ledger",
+        "quarantine_rows_equal_ledger",
+        "expression_is_true_ingestion_gaps_gaps___0",
+    }
 
 
 def test_only_ranges_that_a_batch_touches_are_looked_up(spark: Any) -> None:
