@@ -109,8 +109,8 @@ class FeedListener(StreamingQueryListener):
             standing = replace(
                 standing,
                 batch_id=batch.batch_id,
-                rows_per_second=round(batch.received / seconds, 1),
-                bytes_per_second=round(batch.size_bytes / seconds, 1),
+                rows_per_second=round(batch.received / seconds, 3),
+                bytes_per_second=round(batch.size_bytes / seconds, 3),
             )
             self._log(batch, standing, seconds)
         self._stand(query, standing)
