@@ -240,7 +240,7 @@ def show(feed: str, reason: str | None, limit: int, raw: bool, as_json: bool) ->
     if not rows:
         _say("nothing in quarantine")
     for row in rows:
-        place = f"{row['container']}/{row['item']}  version {row['version']}"
+        place = f"{row['container']} {row['item']}  version {row['version']}"
         record = f"record {row['ordinal']}  byte {row['offset_bytes']}  batch {row['batch_id']}"
         _say(_printable(f"{row['reason']}  {place}  {record}"))
         if raw:

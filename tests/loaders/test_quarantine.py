@@ -59,8 +59,8 @@ def test_list_counts_by_feed_and_reason(capsys: pytest.CaptureFixture[str]) -> N
 def test_show_tells_the_place_and_keeps_the_bytes_back(capsys: pytest.CaptureFixture[str]) -> None:
     out = shown(capsys, "show", "games")
     assert out.splitlines() == [
-        "invalid_json  landing/new.json  version v3  record 2  byte 30  batch 7",
-        "invalid_json  landing/[red]old\\x1b[2J.json  version v1  record 0  byte 10  batch 5",
+        "invalid_json  landing new.json  version v3  record 2  byte 30  batch 7",
+        "invalid_json  landing [red]old\\x1b[2J.json  version v1  record 0  byte 10  batch 5",
     ]
     assert "192.0.2.7" not in out + shown(capsys, "show", "games", "--json")
 
