@@ -273,7 +273,8 @@ class Notifications(Discovery):
             log.warning("%d messages are not held any longer: %s", len(held), error)
             return
         # Held for 12 hours, which is as long as SQS allows, or deleted: nothing is left to extend.
-        stale = [held[int(entry["Id"])] for entry in answer.get("Failed", ())]
+        failed = [entry for entry in answer.get("Failed", ()) if entry["SenderFault"]]
+        stale = [held[int(entry["Id"])] for entry in failed]
         with self._lock:
             for name, receipt in stale:
                 if self._receipts.get(name, (None,))[0] == receipt:

@@ -148,7 +148,8 @@ class Faulty:
         answer = self._sqs.change_message_visibility_batch(**request)
         if len(self.extended) == 2:
             stale = {"Id": "0", "SenderFault": True, "Code": "ReceiptHandleIsInvalid"}
-            return answer | {"Failed": [stale]}
+            later = {"Id": "1", "SenderFault": False, "Code": "InternalError"}
+            return answer | {"Failed": [stale, later]}
         return answer
 
 
