@@ -5,11 +5,10 @@
       changes nothing but the cursor
     * a row that would not change is not updated: it counts as copied and stays out of the change
       feed. (Delta still rewrites its file, and so makes a version: only an empty batch makes none.) -#}
-{%- macro merge_sql(target, batch, extent) -%}
+{%- macro merge_sql(target, batch, columns, extent) -%}
     {%- set unique_key = config.require('unique_key') -%}
     {%- set unique_key = [unique_key] if unique_key is string else unique_key -%}
     {%- set latest_by = config.get('latest_by', []) -%}
-    {%- set columns = adapter.get_columns_in_relation(target) | map(attribute='name') | list -%}
     {%- set newer -%}
         {%- if latest_by -%}
             struct({% for column in latest_by %}source.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
