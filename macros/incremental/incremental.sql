@@ -28,20 +28,21 @@
         {%- do persist_docs(target, model) -%}
     {%- else -%}
         {%- do run_query(create_temporary_view(api.Relation.create(identifier=batch), compiled_code)) -%}
-        {%- do run_query('cache table ' ~ batch) -%}
+        {#- Lazy: the query for the extent is the one that fills the cache. -#}
+        {%- do run_query('cache lazy table ' ~ batch) -%}
         {%- set extent = batch_extent(batch) -%}
         {%- if extent.row_count == 0 -%}
             {%- call noop_statement('main', 'OK nothing new', 'OK', 0) -%}{%- endcall -%}
         {%- else -%}
-            {%- do process_schema_changes(
+            {%- set columns = process_schema_changes(
                 config.get('on_schema_change'), api.Relation.create(identifier=batch), existing
-            ) -%}
+            ) or adapter.get_columns_in_relation(existing) -%}
             {%- call statement('main') -%}
-                {{ merge_sql(target, batch, extent) }}
+                {{ merge_sql(target, batch, columns | map(attribute='name') | list, extent) }}
             {%- endcall -%}
             {%- do persist_docs(target, model) -%}
         {%- endif -%}
-        {%- do run_query('uncache table if exists ' ~ batch) -%}
+        {#- Its cache goes with it. -#}
         {%- do run_query('drop view if exists ' ~ batch) -%}
     {%- endif -%}
 

@@ -3,13 +3,12 @@
     * `prune_by` columns are bounded by the batch's own range, in literals
     * `latest_by` columns order deliveries of one key: an older delivery that arrives late
       changes nothing but the cursor
-    * rows that would not change are taken out first: for a matched row Delta rewrites the file
-      and makes a version even when no clause applies, which also stops streams on the table -#}
-{%- macro merge_sql(target, batch, extent) -%}
+    * a row that would not change is not updated: it counts as copied and stays out of the change
+      feed. (Delta still rewrites its file, and so makes a version: only an empty batch makes none.) -#}
+{%- macro merge_sql(target, batch, columns, extent) -%}
     {%- set unique_key = config.require('unique_key') -%}
     {%- set unique_key = [unique_key] if unique_key is string else unique_key -%}
     {%- set latest_by = config.get('latest_by', []) -%}
-    {%- set columns = adapter.get_columns_in_relation(target) | map(attribute='name') | list -%}
     {%- set newer -%}
         {%- if latest_by -%}
             struct({% for column in latest_by %}source.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
@@ -18,28 +17,22 @@
             true
         {%- endif -%}
     {%- endset -%}
-    {%- set same_key -%}
+    merge into {{ target }} as target
+    using {{ batch }} as source
+    on
         {% for column in unique_key -%}
         {{ 'and ' if not loop.first }}target.{{ column }} = source.{{ column }}
         {% endfor -%}
         {% for column, range in extent.ranges.items() -%}
         and target.{{ column }} between {{ range[0] }} and {{ range[1] }}
         {% endfor %}
-    {%- endset -%}
-    merge into {{ target }} as target
-    using (
-        select source.*
-        from {{ batch }} as source
-        left anti join {{ target }} as target
-            on
-                {{ same_key }}
-                {% for column in columns if column not in unique_key -%}
-                and target.{{ column }} <=> source.{{ column }}
-                {% endfor %}
-    ) as source
-    on
-        {{ same_key }}
-    when matched and {{ newer }} then update set *
+    when matched and {{ newer }} and not (
+        {% for column in columns if column not in unique_key -%}
+        {{ 'and ' if not loop.first }}target.{{ column }} <=> source.{{ column }}
+        {% else -%}
+        true
+        {% endfor %}
+    ) then update set *
     {% if latest_by -%}
     when matched and source._batch_id > target._batch_id
         then update set _batch_id = source._batch_id

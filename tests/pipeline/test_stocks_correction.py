@@ -99,8 +99,8 @@ def story(
         )
         query.awaitTermination()
 
-    def build() -> None:
-        stocks.run()
+    def build(select: str = "path:models/silver/stocks+") -> None:
+        stocks.run(select=select)
         streams = Streams()
         try:
             read("rows", streams.rows)
@@ -124,7 +124,7 @@ def story(
     )
     build()
     stocks.deliver(FUNDAMENTALS, 2, [first_quarter("AAPL", RIGHT, evening(UNTIL))])
-    build()
+    build("stocks_fundamentals_parsed+")
     return told
 
 

@@ -13,48 +13,6 @@
 
 with
 
-prices as (
-
-    select
-        ticker,
-        price_date,
-        open,
-        high,
-        low,
-        close,
-        volume,
-        adj_close,
-        currency,
-        fiscal_period,
-        period_end,
-        eps_basic_net,
-        eps_diluted_net,
-        filing_type,
-        filed_date,
-        verified,
-        _prices_batch_id,
-        _fundamentals_batch_id
-    from {{ ref('stocksDailyPricesWFund') }}
-
-),
-
-quarters as (
-
-    select
-        ticker,
-        known_from,
-        known_to,
-        _batch_id
-    from {{ ref('stocks_quarters_known') }}
-
-),
-
-sessions as (
-
-    {{ sessions_to_price('prices', 'quarters', prices_batch_id='_prices_batch_id') }}
-
-),
-
 priceWithFundamentals as (
 
     select
@@ -76,7 +34,10 @@ priceWithFundamentals as (
         verified,
         _prices_batch_id,
         _fundamentals_batch_id
-    from sessions
+    from {{ ref('stocksDailyPricesWFund') }}
+    where
+        {{ is_new('_prices_batch_id', cursor='_prices_batch_id') }}
+        or {{ is_new('_fundamentals_batch_id', cursor='_fundamentals_batch_id') }}
 
 )
 

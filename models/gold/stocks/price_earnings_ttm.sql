@@ -43,8 +43,7 @@ quarters as (
         )
         and forall(quarters, quarter -> quarter.eps_diluted_net is not null)
             as is_full_year,
-        greatest(_newest_quarter_batch_id, _quarters_batch_id) as _fundamentals_batch_id,
-        _batch_id
+        _quarters_batch_id
     from {{ ref('stocks_quarters_known') }}
 
 ),
@@ -61,7 +60,7 @@ splits as (
 
 sessions as (
 
-    {{ sessions_to_price('prices', 'quarters') }}
+    {{ sessions_to_price('prices', 'quarters', '_quarters_batch_id') }}
 
 ),
 
@@ -76,7 +75,7 @@ sessions_with_quarters as (
         quarters.quarters,
         quarters.is_full_year,
         sessions._batch_id as _prices_batch_id,
-        quarters._fundamentals_batch_id
+        quarters._quarters_batch_id as _fundamentals_batch_id
     from sessions
     left outer join quarters
         on

@@ -42,7 +42,6 @@ quarters as (
         filing_type,
         filed_date,
         verified,
-        _newest_quarter_batch_id,
         _batch_id
     from {{ ref('stocks_quarters_known') }}
 
@@ -50,7 +49,7 @@ quarters as (
 
 sessions as (
 
-    {{ sessions_to_price('prices', 'quarters') }}
+    {{ sessions_to_price('prices', 'quarters', '_batch_id') }}
 
 ),
 
@@ -74,7 +73,7 @@ stocksDailyPricesWFund as (
         quarters.filed_date,
         quarters.verified,
         sessions._batch_id as _prices_batch_id,
-        quarters._newest_quarter_batch_id as _fundamentals_batch_id
+        quarters._batch_id as _fundamentals_batch_id
     from sessions
     left outer join quarters
         on

@@ -4,7 +4,11 @@
     Everything point-in-time is decided here, so that a price needs only one join, on
     [known_from, known_to). Whole years never enter: they would be counted beside their own
     quarters. When a filing arrives, all rows of its ticker are made anew; none can disappear,
-    because each day comes from a filing date. -#}
+    because each day comes from a filing date.
+
+    A batch number covers all that was published since a quarter's end, not only what is shown.
+    What a correction pushes out of its place stood there with a later end and was filed after
+    it, so it is covered still: wherever a row changes, its batch number grows. -#}
 {{
     config(
         unique_key = ['ticker', 'known_from'],
@@ -144,14 +148,14 @@ stocks_quarters_known as (
                 quarter.verified
             )
         ) as quarters,
-        -- everything published since the newest quarter: also what did not replace it, so that
-        -- this number never falls when a correction takes a quarter away again
         array_max(transform(
-            filter(versions, version -> version.known_from >= quarters[0].known_from),
+            filter(versions, version -> version.known_from > quarters[0].period_end),
             version -> version._batch_id
-        )) as _newest_quarter_batch_id,
-        array_max(transform(quarters, quarter -> quarter._batch_id)) as _quarters_batch_id,
-        array_max(transform(versions, version -> version._batch_id)) as _batch_id
+        )) as _batch_id,
+        array_max(transform(
+            filter(versions, version -> version.known_from > element_at(quarters, -1).period_end),
+            version -> version._batch_id
+        )) as _quarters_batch_id
     from newest_quarters_by_day
 
 )
