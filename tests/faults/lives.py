@@ -81,7 +81,7 @@ class Sender:
 
     def send(self) -> None:
         """Something for every feed, with broken records, a repeated and an unreadable message."""
-        self._put("listed", [self._record(), b'{"broken": ', self._record()])
+        self._put("listed", [self._record(), b'{"broken":', self._record()])
         self._put("listed", [self._record()])
         key = self._put("announced", [self._record(), self._record(), b"\xff\xfe"])
         self._put("announced", [self._record()])
