@@ -28,7 +28,8 @@ class Backlog:
     """What a source had beyond the batch planned last; None where its kind has no such thing.
 
     Sizes in bytes, times in milliseconds since 1970. The age of a queue's messages is known of
-    those that this feed has received and not deleted yet.
+    those that this feed has received and not deleted yet. `losses` counts how often records of a
+    stream were found to have expired unread.
     """
 
     objects: int | None = None
@@ -39,6 +40,7 @@ class Backlog:
     queue_messages_in_flight: int | None = None
     oldest_message_ms: int | None = None
     millis_behind: Mapping[str, int] | None = None
+    losses: int | None = None
 
     def lag_ms(self, now_ms: int) -> int:
         """How long the oldest of it has been waiting; 0 when nothing waits."""
@@ -54,6 +56,7 @@ class Backlog:
             queue_messages=None if self.queue_messages is None else 0,
             queue_messages_in_flight=None if self.queue_messages_in_flight is None else 0,
             millis_behind=self.millis_behind and dict.fromkeys(self.millis_behind, 0),
+            losses=self.losses,
         )
 
 
@@ -69,6 +72,7 @@ def parse_backlog(report: Mapping[str, Any]) -> Backlog:
         queue_messages_in_flight=report.get("queueMessagesInFlight"),
         oldest_message_ms=report.get("oldestMessageSentMs"),
         millis_behind=report.get("millisBehindLatest"),
+        losses=report.get("losses"),
     )
 
 

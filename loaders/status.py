@@ -43,6 +43,7 @@ class FeedStatus:
     queue_messages_in_flight: int | None
     oldest_message_at: datetime | None
     millis_behind_latest: dict[str, int] | None
+    losses: int | None
     rows_per_second: float | None
     bytes_per_second: float | None
 
@@ -77,6 +78,7 @@ def _standing(said: Progress | None) -> dict[str, object]:
         "queue_messages_in_flight": backlog.queue_messages_in_flight,
         "oldest_message_at": _time(backlog.oldest_message_ms),
         "millis_behind_latest": backlog.millis_behind,
+        "losses": backlog.losses,
         "rows_per_second": said and said.rows_per_second,
         "bytes_per_second": said and said.bytes_per_second,
     }

@@ -90,7 +90,7 @@ feeds:
     [
         (
             GOOD,
-            f"use_notifications: true\n    queue_url: {QUEUE}\n    allow_overwrites: true",
+            f"queue_url: {QUEUE}\n    allow_overwrites: true",
             "/data/prices",
             {
                 "cloudFiles.format": "records",
@@ -137,6 +137,22 @@ def test_the_keys_of_a_feed_become_options_that_its_source_takes(
     assert feed.load_path == path
     source = {"cloudFiles": CloudFiles, "s3-sqs": S3Sqs, "kinesis": Kinesis}[feed.source]
     source(options | ({} if path is None else {"path": path}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "notified"),
+    [
+        ("", "false"),
+        ("queue_url: ''", "false"),  # a variable that is not set
+        (f"queue_url: {QUEUE}", "true"),
+        (f"queue_url: {QUEUE}\n    use_notifications: false", "false"),
+    ],
+)
+def test_objects_come_from_the_queue_where_one_is_named_unless_told_otherwise(
+    tmp_path: Path, keys: str, notified: str
+) -> None:
+    feed = read_feeds(feeds_file(tmp_path, f"{GOOD}    {keys}\n"))["prices"]
+    assert feed.source_options()["cloudFiles.useNotifications"] == notified
 
 
 @pytest.mark.parametrize(
