@@ -36,7 +36,7 @@ FIRST_ROWS = 5
 NEXT_STEPS = f"""\
 Go on with
   make demo                                              deliver and load the next session
-  .venv/bin/python -m loaders status                     what was loaded, kept, quarantined
+  .venv/bin/python -m loaders status                     what was loaded, how far each feed is
   .venv/bin/dbt test --profiles-dir profiles             test every table
   .venv/bin/dbt show --profiles-dir profiles --inline \\
     'select * from gold.price_earnings_ttm where ticker = "{TICKER}" order by price_date desc'

@@ -17,6 +17,7 @@ from loaders.bronze import BatchReport
 from loaders.feeds import Feed, read_feeds
 from loaders.session import ConfigurationError, get_spark, lakehouse_root
 from loaders.status import feed_status
+from loaders.status_tables import status_tables, watch_status
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -47,13 +48,13 @@ def _fail(message: str) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
-    """Stream raw JSON from buckets and folders into bronze Delta tables.
+    """Stream raw JSON from buckets, queues and Kinesis into bronze Delta tables.
 
     \b
     python -m loaders list                     what is declared in loaders/feeds.yml
     python -m loaders run --once               load what is new in every feed, then end
     python -m loaders run FEED --continuous    load a feed until Ctrl-C or SIGTERM
-    python -m loaders status                   what was loaded, kept, quarantined
+    python -m loaders status                   what was loaded, how far each feed is
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
@@ -94,11 +95,12 @@ def run(names: tuple[str, ...], mode: str | None, as_json: bool) -> None:
     feeds = _chosen(names)
     from loaders.run import run_continuously, run_once
 
+    items = {feed.name: feed.items for feed in feeds}
     reports: list[BatchReport] = []
 
     def report(batch: BatchReport) -> None:
         reports.append(batch)
-        print_batch(batch, as_json=as_json)
+        print_batch(batch, items[batch.feed], as_json=as_json)
 
     if not as_json:
         _errors.print(f"starting Spark, root {lakehouse_root()}", style="dim", soft_wrap=True)
@@ -114,34 +116,28 @@ def run(names: tuple[str, ...], mode: str | None, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--watch", is_flag=True, help="Show it anew every 2 seconds, until Ctrl-C.")
 @as_json
-def status(as_json: bool) -> None:
-    """Show what was loaded so far, from the ledger; starts no Spark."""
-    rows = feed_status(lakehouse_root(), list(read_feeds().values()))
-    if as_json:
-        _print_json([asdict(row) for row in rows])
-        return
-    table = Table("feed", "table", box=None)
-    for title in ("batches", "objects", "bytes", "received", "kept", "duplicates", "quarantined"):
-        table.add_column(title, justify="right")
-    table.add_column("last batch (UTC)")
-    for row in rows:
-        last = f"{row.last_batch_at:%Y-%m-%d %H:%M:%S}" if row.last_batch_at else "never"
-        numbers = (
-            row.batches,
-            row.objects,
-            row.size_bytes,
-            row.received,
-            row.kept,
-            row.duplicates,
-            row.quarantined,
-        )
-        table.add_row(row.feed, row.table, *(f"{number:,}" for number in numbers), last)
-    _console.print(table)
+def status(watch: bool, as_json: bool) -> None:
+    """Show what was loaded so far and how far each feed is.
+
+    From the ledger and from what running feeds write under LAKEHOUSE_ROOT/progress: starts no
+    Spark and asks no source. Lag is the age of the oldest thing that waited when the feed was
+    seen last; a feed that is not running is not seen, so look at that time first.
+    """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for machines: give one of them")
+    root, feeds = lakehouse_root(), list(read_feeds().values())
+    if watch:
+        watch_status(root, feeds)
+    elif as_json:
+        _print_json([asdict(row) for row in feed_status(root, feeds)])
+    else:
+        _console.print(status_tables(feed_status(root, feeds)))
 
 
-def print_batch(batch: BatchReport, *, as_json: bool = False) -> None:
-    """One line a batch."""
+def print_batch(batch: BatchReport, items: str, *, as_json: bool = False) -> None:
+    """One line a batch; `items` says of what: objects, or shards."""
     if as_json:
         click.echo(json.dumps(asdict(batch)))
         return
@@ -155,7 +151,7 @@ def print_batch(batch: BatchReport, *, as_json: bool = False) -> None:
     )
     _console.print(
         f"{batch.feed}: batch {batch.batch_id}: {batch.kept:,} records of {batch.objects:,} "
-        f"objects{notes} ({batch.seconds:.1f} s)",
+        f"{items}{notes} ({batch.seconds:.1f} s)",
         soft_wrap=True,
     )
 

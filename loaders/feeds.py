@@ -83,7 +83,7 @@ class CloudFilesFeed(Feed):
 
     source: Literal["cloudFiles"] = "cloudFiles"
     location: str
-    use_notifications: bool = False
+    use_notifications: bool | None = None
     queue_url: str | None = None
     allow_overwrites: bool = False
     max_files_per_trigger: Positive = 1000
@@ -96,6 +96,11 @@ class CloudFilesFeed(Feed):
     def load_path(self) -> str:
         return self.location
 
+    @property
+    def is_notified(self) -> bool:
+        """Whether new objects come from the queue: where one is named, unless told otherwise."""
+        return bool(self.queue_url) if self.use_notifications is None else self.use_notifications
+
     @model_validator(mode="after")
     def _check_queue(self) -> CloudFilesFeed:
         if self.use_notifications and not self.queue_url:
@@ -106,7 +111,7 @@ class CloudFilesFeed(Feed):
         return {
             "cloudFiles.format": "records",
             "cloudFiles.region": self.region,
-            "cloudFiles.useNotifications": self.use_notifications,
+            "cloudFiles.useNotifications": self.is_notified,
             "cloudFiles.queueUrl": self.queue_url or None,
             "cloudFiles.allowOverwrites": self.allow_overwrites,
             "cloudFiles.maxFilesPerTrigger": self.max_files_per_trigger,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from loaders.bronze import BatchReport, batch_writer, ensure_tables
 from loaders.feeds import Feed
 from loaders.kinds import kind_of
+from loaders.listener import FeedListener, listening
 from loaders.session import lakehouse_root
 from loaders.sources import register
 
@@ -27,9 +28,11 @@ def run_once(
 
     Returns: the feeds that failed, with the cause; the others are loaded all the same.
     """
-    queries, failed = _start_all(spark, feeds, report, once=True)
-    for feed, query in queries.items():
-        failed |= _await(feed, query)
+    feeds = list(feeds)
+    with listening(spark, lakehouse_root(), feeds, once=True) as listener:
+        queries, failed = _start_all(spark, feeds, listener.noting(report), once=True)
+        for feed, query in queries.items():
+            failed |= _await(feed, query, listener)
     return failed
 
 
@@ -43,13 +46,15 @@ def run_continuously(
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
-    queries, failed = _start_all(spark, feeds, report, once=False)
-    while not stop.wait(0.5) and any(query.isActive for query in queries.values()):
-        pass
-    for feed, query in queries.items():
-        if query.isActive:
-            _stop_between_batches(query)
-        failed |= _await(feed, query)
+    feeds = list(feeds)
+    with listening(spark, lakehouse_root(), feeds, once=False) as listener:
+        queries, failed = _start_all(spark, feeds, listener.noting(report), once=False)
+        while not stop.wait(0.5) and any(query.isActive for query in queries.values()):
+            pass
+        for feed, query in queries.items():
+            if query.isActive:
+                _stop_between_batches(query)
+            failed |= _await(feed, query, listener)
     return failed
 
 
@@ -104,7 +109,7 @@ def _stop_between_batches(query: StreamingQuery) -> None:
     query.stop()
 
 
-def _await(feed: Feed, query: StreamingQuery) -> dict[str, str]:
+def _await(feed: Feed, query: StreamingQuery, listener: FeedListener) -> dict[str, str]:
     from pyspark.errors import StreamingQueryException
 
     try:
@@ -112,6 +117,8 @@ def _await(feed: Feed, query: StreamingQuery) -> dict[str, str]:
     except StreamingQueryException as error:
         logging.getLogger(__name__).debug("feed %s", feed.name, exc_info=error)
         return {feed.name: root_cause(str(error))}
+    finally:
+        listener.wait_for_end(query.id)
     return {}
 
 

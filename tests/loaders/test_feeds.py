@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from loaders.feeds import read_feeds
-from loaders.session import ConfigurationError
+from loaders.kinds import StreamRecords
+from loaders.session import PROJECT_ROOT, ConfigurationError
 from loaders.sources.cloud_files import CloudFiles
 from loaders.sources.kinesis import Kinesis
 from loaders.sources.s3_sqs import S3Sqs
@@ -43,6 +46,26 @@ def test_locations_take_the_environment_or_their_default(
     assert read_feeds(path)["prices"].location == "/local/p/"
 
 
+def documented(page: str) -> list[str]:
+    """The YAML that a page of the documentation shows."""
+    return re.findall(r"```yaml\n(.*?)```", (PROJECT_ROOT / "docs" / page).read_text(), re.DOTALL)
+
+
+def test_the_documented_feeds_are_valid_and_show_every_source(tmp_path: Path) -> None:
+    (text,) = documented("ingestion.md")
+    feeds = read_feeds(feeds_file(tmp_path, text))
+    assert {feed.source for feed in feeds.values()} == {"cloudFiles", "s3-sqs", "kinesis"}
+
+
+def test_the_documented_table_of_a_stream_has_the_columns_that_the_loaders_write() -> None:
+    (text,) = (block for block in documented("deploy.md") if "_sequence" in block)
+    (table,) = yaml.safe_load(text)
+    documented_columns = [(column["name"], column["data_type"]) for column in table["columns"]]
+    written = [tuple(column.split()) for column in StreamRecords.columns.split(",")]
+    assert documented_columns == written
+    assert set(table["config"]["meta"]["grain"]) < {name for name, _ in written}
+
+
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/111122223333/landing"
 STREAM = """
 feeds:
@@ -67,7 +90,7 @@ feeds:
     [
         (
             GOOD,
-            f"use_notifications: true\n    queue_url: {QUEUE}\n    allow_overwrites: true",
+            f"queue_url: {QUEUE}\n    allow_overwrites: true",
             "/data/prices",
             {
                 "cloudFiles.format": "records",
@@ -114,6 +137,22 @@ def test_the_keys_of_a_feed_become_options_that_its_source_takes(
     assert feed.load_path == path
     source = {"cloudFiles": CloudFiles, "s3-sqs": S3Sqs, "kinesis": Kinesis}[feed.source]
     source(options | ({} if path is None else {"path": path}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "notified"),
+    [
+        ("", "false"),
+        ("queue_url: ''", "false"),  # a variable that is not set
+        (f"queue_url: {QUEUE}", "true"),
+        (f"queue_url: {QUEUE}\n    use_notifications: false", "false"),
+    ],
+)
+def test_objects_come_from_the_queue_where_one_is_named_unless_told_otherwise(
+    tmp_path: Path, keys: str, notified: str
+) -> None:
+    feed = read_feeds(feeds_file(tmp_path, f"{GOOD}    {keys}\n"))["prices"]
+    assert feed.source_options()["cloudFiles.useNotifications"] == notified
 
 
 @pytest.mark.parametrize(
