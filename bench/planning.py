@@ -125,13 +125,12 @@ def plan_batches(
 
 def look_up_ledger() -> Iterator[tuple[str, float]]:
     """Seconds to recognise a batch's objects in the ledger; a ledger file has one batch."""
-    from loaders.bronze import LEDGER, ensure_tables, next_batch_id
+    from loaders.bronze import LEDGER, ensure_tables
     from loaders.kinds import Objects
     from loaders.session import get_spark
 
     spark = get_spark(resident=True)
-    kind = Objects(allow_overwrites=False)
-    ensure_tables(spark, "things", kind)
+    ensure_tables(spark, "things", Objects(allow_overwrites=False))
     for known in KNOWN:
         rows = spark.range(0, known, 1, max(1, known // BATCH)).selectExpr(
             "'things' as feed",
@@ -151,21 +150,33 @@ def look_up_ledger() -> Iterator[tuple[str, float]]:
         )
         columns = spark.table(LEDGER).columns
         rows.select(*columns).write.format("delta").mode("overwrite").saveAsTable(LEDGER)
-        ledger = spark.table(LEDGER).where("feed = 'things' and batch_id <> -1")
-        for case, begin, expected in (
-            ("ledger: new objects", known, 0),
-            ("ledger: objects loaded before", 0, BATCH),
-        ):
-            items = as_items(spark, begin)
-
-            def look_up(items: Any = items, ledger: Any = ledger) -> int:
-                return len(kind.known(ledger, items))
-
-            if look_up() != expected:
-                raise SystemExit(f"bench: the ledger knows {look_up()} objects, not {expected}")
-            yield case, timed(look_up)
-        yield "ledger: next number, at a start", timed(lambda: next_batch_id(spark, "things", "x"))
+        yield from look_ups(spark, known, "")
+        spark.sql(f"optimize {LEDGER}")
+        yield from look_ups(spark, known, ", after OPTIMIZE")
     spark.stop()
+
+
+def look_ups(spark: Any, known: int, suffix: str) -> Iterator[tuple[str, float]]:
+    """What a batch asks of the ledger, and what a query's start does."""
+    from loaders.bronze import LEDGER, next_batch_id
+    from loaders.kinds import Objects
+
+    kind = Objects(allow_overwrites=False)
+    ledger = spark.table(LEDGER).where("feed = 'things' and batch_id <> -1")
+    for case, begin, expected in (
+        ("ledger: new objects", known, 0),
+        ("ledger: objects loaded before", 0, BATCH),
+    ):
+        items = as_items(spark, begin)
+
+        def look_up(items: Any = items) -> int:
+            return len(kind.known(ledger, items))
+
+        if look_up() != expected:
+            raise SystemExit(f"bench: the ledger knows {look_up()} objects, not {expected}")
+        yield case + suffix, timed(look_up)
+    started = "ledger: next number, at a start" + suffix
+    yield started, timed(lambda: next_batch_id(spark, "things", "another"))
 
 
 def as_items(spark: Any, begin: int) -> list[Any]:
