@@ -97,6 +97,8 @@ def _waiting(row: FeedStatus) -> str:
         parts.append(f"{row.backlog_objects:,} objects")
     if row.queue_messages is not None:
         parts.append(f"{row.queue_messages:,}+{row.queue_messages_in_flight or 0:,} messages")
+    if row.dead_letter_messages:
+        parts.append(f"{row.dead_letter_messages:,} dead letters")
     return ", ".join(parts) or "-"
 
 

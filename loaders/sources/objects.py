@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from loaders.sources.clients import ClientSettings, client
@@ -60,7 +60,12 @@ class ObjectVersion(NamedTuple):
 
 
 class ObjectGone(Exception):
-    """The object was deleted or overwritten between discovery and reading; says which."""
+    """The object cannot be read: it was deleted or overwritten since its discovery, or S3 refuses.
+
+    The text is the reason: deleted_before_read, overwritten_before_read, or `refused:` with S3's
+    error code, such as refused:AccessDenied (one object's key) or refused:InvalidObjectState (it
+    is archived).
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +249,7 @@ def read_object(item: ObjectVersion, settings: ClientSettings) -> Iterator[bytes
     """The object's bytes in chunks, of exactly the version that was discovered.
 
     Raises:
-        ObjectGone: deleted, or overwritten since.
+        ObjectGone: deleted or overwritten since, or refused.
     """
     if item.bucket == LOCAL:
         yield from _read_file(item)
@@ -252,7 +257,7 @@ def read_object(item: ObjectVersion, settings: ClientSettings) -> Iterator[bytes
     which = {"VersionId": item.version_id} if item.version_id else {}
     if item.version:
         which["IfMatch"] = f'"{item.version}"'
-    with _gone_as_such():
+    with _refusals_as_such(), _gone_as_such():
         response = client("s3", settings).get_object(Bucket=item.bucket, Key=item.key, **which)
     yield from response["Body"].iter_chunks(CHUNK_BYTES)
 
@@ -333,6 +338,44 @@ def _require_unchanged(item: ObjectVersion, settings: ClientSettings) -> None:
     is_later = found["LastModified"].timestamp() * 1000 > item.modified_ms
     if found["ETag"].strip('"') != item.version or is_later:
         raise ObjectGone("overwritten")
+
+
+# What S3 says of the caller, or of this moment: any object would be answered so.
+_NOT_OF_THE_OBJECT = frozenset(
+    {
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "NotSignedUp",
+        "RequestTimeTooSkewed",
+        "RequestTimeout",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+
+
+@contextmanager
+def _refusals_as_such() -> Iterator[None]:
+    """ObjectGone where this object is refused: one that nobody may read must not stop the rest."""
+    from botocore.exceptions import ClientError, ParamValidationError
+
+    try:
+        yield
+    except ParamValidationError as error:  # no bucket or key can have such a name
+        raise ObjectGone("refused:InvalidName") from error
+    except ClientError as error:
+        if _is_refusal(error.response):
+            raise ObjectGone(f"refused:{error.response['Error']['Code']}") from error
+        raise
+
+
+def _is_refusal(response: Mapping[str, Any]) -> bool:
+    """Whether S3 will not hand out this object, though it may others."""
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    is_final = 400 <= status < 500 and status != 429
+    return is_final and response["Error"]["Code"] not in _NOT_OF_THE_OBJECT
 
 
 def _read_file(item: ObjectVersion) -> Iterator[bytes]:
