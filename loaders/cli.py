@@ -12,9 +12,14 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from loaders.bronze import BatchReport
+from loaders.bronze import BatchReport, ensure_tables
 from loaders.feeds import Feed, read_feeds
+from loaders.kinds import kind_of
+from loaders.quarantine import quarantine_groups, quarantine_rows
+from loaders.queues import QueueReport, create_queue, feed_lines
+from loaders.replay import replay
 from loaders.session import ConfigurationError, get_spark, lakehouse_root
 from loaders.status import feed_status
 from loaders.status_tables import status_tables, watch_status
@@ -55,6 +60,9 @@ def cli() -> None:
     python -m loaders run --once               load what is new in every feed, then end
     python -m loaders run FEED --continuous    load a feed until Ctrl-C or SIGTERM
     python -m loaders status                   what was loaded, how far each feed is
+    python -m loaders queue create FEED        have the bucket announce new objects to a queue
+    python -m loaders quarantine list          what could not be loaded, and why
+    python -m loaders quarantine replay FEED   load what has become readable since
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
@@ -134,6 +142,159 @@ def status(watch: bool, as_json: bool) -> None:
         _print_json([asdict(row) for row in feed_status(root, feeds)])
     else:
         _console.print(status_tables(feed_status(root, feeds)))
+
+
+@cli.group()
+def queue() -> None:
+    """Queues that announce new objects, so that nothing need be listed."""
+
+
+@queue.command("create")
+@click.argument("name", metavar="FEED")
+@click.option("--location", help="s3://bucket/prefix/, for a feed that does not name it.")
+@click.option("--dry-run", is_flag=True, help="Show policies and changes; change nothing.")
+@as_json
+def create(name: str, location: str | None, dry_run: bool, as_json: bool) -> None:
+    """Make bucket → topic → queue for a feed, with a dead-letter queue.
+
+    FEED reads s3://bucket/prefix/ (cloudFiles), or is to be an s3-sqs feed over --location. What
+    is there already is kept; other notifications of the bucket are never touched. A second run
+    changes nothing. docs/iam.md says which permissions this takes.
+    """
+    feed = read_feeds().get(name)
+    location = location or getattr(feed, "location", None)
+    if not location:
+        raise ConfigurationError(
+            f"no feed {name!r} with a location in feeds.yml: declare it, or give "
+            "--location s3://bucket/prefix/"
+        )
+    report = create_queue(name, location, region=feed and feed.region, dry_run=dry_run)
+    if as_json:
+        _print_json(report.summary())
+    else:
+        _print_queue(report, feed.source if feed else "s3-sqs", dry_run=dry_run)
+
+
+def _print_queue(report: QueueReport, source: str, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    for step in report.steps:
+        differs = f": {', '.join(step.differs)}" if step.differs else ""
+        state = "unchanged" if step.action == "keep" else f"{would}{step.action}d{differs}"
+        _say(f"{step.resource}  {state}")
+    if all(step.action == "keep" for step in report.steps):
+        _say("nothing to change")
+    if dry_run:
+        for title, document in report.documents().items():
+            _say(f"\n{title}:\n{json.dumps(document, indent=2)}")
+    if report.queue_url:
+        _say(f"\nqueue URL: {report.queue_url}\n\nin loaders/feeds.yml:")
+        _say("\n".join(feed_lines(report.wiring.feed, source, report.queue_url)))
+
+
+@cli.group()
+def quarantine() -> None:
+    """Records that could not be loaded: why, where they came from, and loading them again."""
+
+
+a_reason = click.option("--reason", help="Only rows of this reason, such as invalid_json.")
+
+
+@quarantine.command("list")
+@click.option("--feed", help="Only this feed.")
+@as_json
+def list_quarantine(feed: str | None, as_json: bool) -> None:
+    """Count what is in quarantine by feed and reason; starts no Spark."""
+    groups = quarantine_groups(lakehouse_root(), feed)
+    if as_json:
+        _print_json([asdict(group) for group in groups])
+        return
+    if not groups:
+        _say("quarantine is empty")
+        return
+    table = Table("feed", "reason", box=None)
+    table.add_column("records", justify="right")
+    table.add_column("first seen (UTC)")
+    table.add_column("last seen (UTC)")
+    for group in groups:
+        seen = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (group.first_seen, group.last_seen))
+        table.add_row(group.feed, Text(group.reason), f"{group.records:,}", *seen)
+    _console.print(table)
+
+
+@quarantine.command("show")
+@click.argument("feed", metavar="FEED")
+@a_reason
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1))
+@click.option("--raw", is_flag=True, help="With the bytes received. They may be personal data.")
+@as_json
+def show(feed: str, reason: str | None, limit: int, raw: bool, as_json: bool) -> None:
+    """Show where the newest rows came from and why they are there; starts no Spark."""
+    rows = quarantine_rows(lakehouse_root(), feed, reason, limit, raw=raw)
+    if raw:
+        rows = [
+            row | {"raw": (row["raw"] or b"").decode(errors="backslashreplace")} for row in rows
+        ]
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        _say("nothing in quarantine")
+    for row in rows:
+        place = f"{row['container']} {row['item']}  version {row['version']}"
+        record = f"record {row['ordinal']}  byte {row['offset_bytes']}  batch {row['batch_id']}"
+        _say(_printable(f"{row['reason']}  {place}  {record}"))
+        if raw:
+            _say(f"    {_printable(row['raw'])}")
+
+
+@quarantine.command("replay")
+@click.argument("name", metavar="FEED")
+@a_reason
+@as_json
+def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
+    """Load what is in quarantine and can be read by now, exactly once.
+
+    Records are read again from the bytes kept; objects that were gone, refused or cut off are
+    fetched again. What still cannot be read stays. Ignored overwrites are loaded only when named:
+    --reason overwrite_ignored. Stop the feed's loader first.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    (feed,) = _chosen((name,))
+    spark = get_spark()
+    ensure_tables(spark, feed.table, kind_of(feed.source, allow_overwrites=True))
+    try:
+        report = replay(spark, feed, reason)
+    except (BotoCoreError, ClientError) as error:
+        _errors.print(
+            f"[red]error:[/red] feed {name}: {error}: what was loaded before is complete; "
+            "mend it and run the command again",
+            soft_wrap=True,
+        )
+        sys.exit(EXIT_FAILED)
+    finally:
+        spark.stop()
+    if as_json:
+        _print_json(asdict(report))
+        return
+    left = f", {report.quarantined:,} bad records found in them" if report.quarantined else ""
+    _say(
+        f"{feed.name}: {report.replaced:,} of {report.looked_at:,} rows left quarantine, "
+        f"{report.kept:,} records loaded{left}"
+    )
+
+
+def _printable(text: str) -> str:
+    """Nothing that would steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def _say(text: str) -> None:
+    """A line for people, not wrapped, and taken literally."""
+    _console.print(text, soft_wrap=True, markup=False)
 
 
 def print_batch(batch: BatchReport, items: str, *, as_json: bool = False) -> None:

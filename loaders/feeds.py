@@ -85,6 +85,12 @@ class CloudFilesFeed(Feed):
     location: str
     use_notifications: bool | None = None
     queue_url: str | None = None
+    backfill_interval: str | None = None
+    include_existing_files: bool = True
+    path_glob_filter: str | None = None
+    clean_source: Literal["OFF", "DELETE", "MOVE"] = "OFF"
+    clean_source_retention: str | None = None
+    clean_source_destination: str | None = None
     allow_overwrites: bool = False
     max_files_per_trigger: Positive = 1000
 
@@ -113,6 +119,12 @@ class CloudFilesFeed(Feed):
             "cloudFiles.region": self.region,
             "cloudFiles.useNotifications": self.is_notified,
             "cloudFiles.queueUrl": self.queue_url or None,
+            "cloudFiles.backfillInterval": self.backfill_interval,
+            "cloudFiles.includeExistingFiles": self.include_existing_files,
+            "pathGlobFilter": self.path_glob_filter,
+            "cloudFiles.cleanSource": self.clean_source,
+            "cloudFiles.cleanSource.retentionDuration": self.clean_source_retention,
+            "cloudFiles.cleanSource.moveDestination": self.clean_source_destination,
             "cloudFiles.allowOverwrites": self.allow_overwrites,
             "cloudFiles.maxFilesPerTrigger": self.max_files_per_trigger,
             "cloudFiles.maxBytesPerTrigger": self.max_bytes_per_trigger,

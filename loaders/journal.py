@@ -38,6 +38,7 @@ class Backlog:
     oldest_object_ms: int | None = None
     queue_messages: int | None = None
     queue_messages_in_flight: int | None = None
+    dead_letter_messages: int | None = None
     oldest_message_ms: int | None = None
     millis_behind: Mapping[str, int] | None = None
     losses: int | None = None
@@ -55,6 +56,7 @@ class Backlog:
             size_bytes=None if self.size_bytes is None else 0,
             queue_messages=None if self.queue_messages is None else 0,
             queue_messages_in_flight=None if self.queue_messages_in_flight is None else 0,
+            dead_letter_messages=self.dead_letter_messages,
             millis_behind=self.millis_behind and dict.fromkeys(self.millis_behind, 0),
             losses=self.losses,
         )
@@ -70,6 +72,7 @@ def parse_backlog(report: Mapping[str, Any]) -> Backlog:
         oldest_object_ms=oldest.get("modifiedMs"),
         queue_messages=report.get("queueMessages"),
         queue_messages_in_flight=report.get("queueMessagesInFlight"),
+        dead_letter_messages=report.get("deadLetterMessages"),
         oldest_message_ms=report.get("oldestMessageSentMs"),
         millis_behind=report.get("millisBehindLatest"),
         losses=report.get("losses"),

@@ -48,16 +48,27 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[Row]:
+    def known(self, ledger: DataFrame, items: Sequence[Row]) -> Sequence[tuple]:
         """What the feed's other batches have in the ledger of these items."""
 
     @abstractmethod
-    def without(self, received: DataFrame, known: Sequence[Row]) -> DataFrame:
-        """The received rows that are not among the known ones."""
+    def without(self, received: DataFrame, known: Sequence[tuple]) -> DataFrame:
+        """The received rows that are not among the known ones.
+
+        Those that may not be kept because of the known ones have that as their error.
+        """
 
 
 class Objects(Kind):
-    """Objects of a bucket or folder: known as a whole, by bucket, key and version."""
+    """Objects of a bucket or folder: known as a whole, by bucket, key and version.
+
+    Unless overwrites are allowed, the first version of a key that records were kept of is the
+    only one: those of another go to quarantine. The source sees to that itself as long as it has
+    its state; after a lost checkpoint only the ledger knows.
+    """
+
+    def __init__(self, *, allow_overwrites: bool) -> None:
+        self._allow_overwrites = allow_overwrites
 
     columns = """
         data string, _bucket string, _key string, _version string, _ordinal bigint,
@@ -79,22 +90,36 @@ class Objects(Kind):
             "_ingested_at",
         )
 
-    def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[Row]:
+    def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[tuple]:
+        """Identities that were loaded, and with a reason those that may not be."""
         from pyspark.sql import functions as F
 
         wanted = {tuple(row[name] for name in self.identity) for row in items}
-        found: set[Row] = set()
+        found: set[tuple] = set()
         for keys in _portions(sorted({row["item"] for row in items}), _MAX_IN_LIST):
-            rows = ledger.where(F.col("item").isin(*keys)).select(*self.identity).distinct()
-            found |= {row for row in rows.collect() if tuple(row) in wanted}
-        return sorted(found)
+            rows = ledger.where(F.col("item").isin(*keys)).select(*self.identity, "kept").distinct()
+            found |= {tuple(row) for row in rows.collect()}
+        loaded = {row[:3] for row in found} & wanted
+        if self._allow_overwrites:
+            return sorted(loaded)
+        kept = {row[:2] for row in found if row[3]}
+        overwrites = {row for row in wanted - loaded if row[:2] in kept}
+        return [*sorted(loaded), *((*row, "overwrite_ignored") for row in sorted(overwrites))]
 
-    def without(self, received: DataFrame, known: Sequence[Row]) -> DataFrame:
+    def without(self, received: DataFrame, known: Sequence[tuple]) -> DataFrame:
         from pyspark.sql import functions as F
 
-        identity = F.struct(*self.identity)
-        return received.where(
-            ~identity.isin([F.struct(*(F.lit(part) for part in item)) for item in known])
+        loaded = [row for row in known if len(row) == len(self.identity)]
+        overwrites = [row[:3] for row in known if len(row) > len(self.identity)]
+        fresh = received.where(~_is_one_of(self.identity, loaded)) if loaded else received
+        if not overwrites:
+            return fresh
+        is_overwrite = F.col("data").isNotNull() & _is_one_of(self.identity, overwrites)
+        return (
+            fresh.withColumn("_is_overwrite", is_overwrite)
+            .withColumn("error", F.expr("if(_is_overwrite, 'overwrite_ignored', error)"))
+            .withColumn("raw", F.expr("if(_is_overwrite, cast(data as binary), raw)"))
+            .withColumn("data", F.expr("if(_is_overwrite, null, data)"))
         )
 
 
@@ -163,9 +188,15 @@ class StreamRecords(Kind):
         return received.join(F.broadcast(ranges), in_range, "left_anti")
 
 
-def kind_of(source: str) -> Kind:
-    """The kind of a feed, by the name of its source."""
-    return StreamRecords() if source == "kinesis" else Objects()
+def kind_of(source: str, *, allow_overwrites: bool) -> Kind:
+    """The kind of a feed, by the name of its source; streams know no overwrites."""
+    return StreamRecords() if source == "kinesis" else Objects(allow_overwrites=allow_overwrites)
+
+
+def _is_one_of(columns: Sequence[str], rows: Sequence[tuple]) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.struct(*columns).isin([F.struct(*(F.lit(part) for part in row)) for row in rows])
 
 
 def _renamed(**columns: str) -> Iterator[Column]:

@@ -13,6 +13,7 @@ from loaders.bronze import BatchReport, batch_writer, ensure_tables
 from loaders.feeds import Feed
 from loaders.kinds import kind_of
 from loaders.listener import FeedListener, listening
+from loaders.replay import finish_replay
 from loaders.session import lakehouse_root
 from loaders.sources import register
 
@@ -65,8 +66,10 @@ def start(
     from pyspark.sql import functions as F
 
     register(spark)
-    kind = kind_of(feed.source)
+    allow_overwrites = getattr(feed, "allow_overwrites", True)
+    kind = kind_of(feed.source, allow_overwrites=allow_overwrites)
     ensure_tables(spark, feed.table, kind)
+    finish_replay(spark, feed.name, feed.table)  # its batch comes before any new one
     trigger = {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} s"}
     return (
         spark.readStream.format(feed.source)

@@ -41,6 +41,7 @@ class FeedStatus:
     oldest_unloaded_at: datetime | None
     queue_messages: int | None
     queue_messages_in_flight: int | None
+    dead_letter_messages: int | None
     oldest_message_at: datetime | None
     millis_behind_latest: dict[str, int] | None
     losses: int | None
@@ -76,6 +77,7 @@ def _standing(said: Progress | None) -> dict[str, object]:
         "oldest_unloaded_at": _time(backlog.oldest_object_ms),
         "queue_messages": backlog.queue_messages,
         "queue_messages_in_flight": backlog.queue_messages_in_flight,
+        "dead_letter_messages": backlog.dead_letter_messages,
         "oldest_message_at": _time(backlog.oldest_message_ms),
         "millis_behind_latest": backlog.millis_behind,
         "losses": backlog.losses,

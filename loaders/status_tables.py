@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from loaders.feeds import Feed
@@ -74,9 +75,11 @@ def _sources(rows: Sequence[FeedStatus]) -> RenderableType:
     table = Table("feed", "source", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for row in rows:
         if row.oldest_unloaded is not None:
-            table.add_row(row.feed, f"oldest object waiting: {row.oldest_unloaded}")
+            table.add_row(row.feed, f"oldest object waiting: {escape(row.oldest_unloaded)}")
         for shard, milliseconds in sorted((row.millis_behind_latest or {}).items()):
             table.add_row(row.feed, f"{shard}: {_duration(milliseconds / 1000)} behind")
+        if row.dead_letter_messages:
+            table.add_row(row.feed, f"[red]{row.dead_letter_messages:,} dead letters[/red]")
         if row.losses:
             table.add_row(row.feed, f"[red]records expired unread {row.losses:,} times[/red]")
     return table if table.row_count else ""

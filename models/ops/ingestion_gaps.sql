@@ -55,7 +55,7 @@ objects as (
     where not is_shard
     group by feed, container, item, version
     -- where a replay took records back, what replaced them may have other places
-    having min(received) >= 0
+    having not coalesce(bool_or(was_replayed), false)
 
 ),
 

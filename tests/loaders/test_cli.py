@@ -41,7 +41,7 @@ def loaders(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command_with_an_example(tmp_path: Path) -> None:
     shown = loaders(tmp_path, "--help")
     assert shown.returncode == 0
-    for command in ("list", "run --once", "run FEED --continuous", "status"):
+    for command in ("list", "run --once", "run FEED --continuous", "status", "queue create FEED"):
         assert f"python -m loaders {command}" in shown.stdout
 
 
@@ -104,6 +104,7 @@ A_PROGRESS = Progress(
         oldest_object_ms=1_767_225_600_000,
         queue_messages=7,
         queue_messages_in_flight=3,
+        dead_letter_messages=2,
         oldest_message_ms=1_767_225_630_000,
         millis_behind={"shardId-000000000000": 90_000},
         losses=1,
@@ -127,6 +128,7 @@ def test_status_says_how_far_a_feed_is(tmp_path: Path) -> None:
             "oldest_unloaded_at": "2026-01-01 00:00:00+00:00",
             "queue_messages": 7,
             "queue_messages_in_flight": 3,
+            "dead_letter_messages": 2,
             "oldest_message_at": "2026-01-01 00:00:30+00:00",
             "millis_behind_latest": {"shardId-000000000000": 90_000},
             "rows_per_second": 1234.5,
@@ -159,6 +161,7 @@ def test_watch_draws_status_anew_until_ctrl_c(tmp_path: Path) -> None:
         read_until(b"7 + 3")
         read_until(b"oldest object waiting: stocks/prices/a.json")
         read_until(b"shardId-000000000000: 90 s behind")
+        read_until(b"2 dead letters")
         read_until(b"expired unread 1 times")
         write_progress(tmp_path, replace(A_PROGRESS, backlog=Backlog(queue_messages=8)))
         read_until(b"8 + 0")

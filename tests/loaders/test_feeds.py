@@ -96,7 +96,31 @@ feeds:
                 "cloudFiles.format": "records",
                 "cloudFiles.useNotifications": "true",
                 "cloudFiles.queueUrl": QUEUE,
+                "cloudFiles.includeExistingFiles": "true",
+                "cloudFiles.cleanSource": "OFF",
                 "cloudFiles.allowOverwrites": "true",
+                "cloudFiles.maxFilesPerTrigger": "1000",
+            },
+        ),
+        (
+            GOOD,
+            """include_existing_files: false
+    backfill_interval: 1 day
+    path_glob_filter: "*.json"
+    clean_source: MOVE
+    clean_source_retention: 2 days
+    clean_source_destination: /data/archive""",
+            "/data/prices",
+            {
+                "cloudFiles.format": "records",
+                "cloudFiles.useNotifications": "false",
+                "cloudFiles.backfillInterval": "1 day",
+                "cloudFiles.includeExistingFiles": "false",
+                "pathGlobFilter": "*.json",
+                "cloudFiles.cleanSource": "MOVE",
+                "cloudFiles.cleanSource.retentionDuration": "2 days",
+                "cloudFiles.cleanSource.moveDestination": "/data/archive",
+                "cloudFiles.allowOverwrites": "false",
                 "cloudFiles.maxFilesPerTrigger": "1000",
             },
         ),

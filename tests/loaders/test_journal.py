@@ -25,6 +25,7 @@ OBJECTS = {
     "oldestWaiting": {"key": "in/a.json", "modifiedMs": 5_000},
     "queueMessages": 4,
     "queueMessagesInFlight": 2,
+    "deadLetterMessages": 5,
     "oldestMessageSentMs": 2_000,
 }
 STREAM = {
@@ -52,7 +53,11 @@ def test_lag_is_how_long_the_oldest_thing_has_been_waiting(report: Any, lag_ms: 
 
 def test_a_source_that_is_caught_up_has_nothing_of_what_its_kind_counts() -> None:
     assert parse_backlog(OBJECTS).caught_up() == Backlog(
-        objects=0, size_bytes=0, queue_messages=0, queue_messages_in_flight=0
+        objects=0,
+        size_bytes=0,
+        queue_messages=0,
+        queue_messages_in_flight=0,
+        dead_letter_messages=5,  # nothing but a person takes those away
     )
     assert parse_backlog(STREAM).caught_up() == Backlog(
         millis_behind={"shard-0": 0, "shard-1": 0}, losses=2
