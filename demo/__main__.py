@@ -16,10 +16,10 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from demo import build, stocks, summary
-from demo.announce import announce
 from demo.aws import EmbeddedAws, SetupError, embedded_aws, environment
 from demo.steps import console, step
 from loaders.feeds import read_feeds
+from loaders.queues import create_queue
 from loaders.run import run_once
 from loaders.session import ConfigurationError, get_spark, prepare_root
 
@@ -107,14 +107,9 @@ def deliver() -> str:
     """
     s3 = boto3.client("s3", config=Config(max_pool_connections=stocks.THREADS))
     with step(f"producers, to s3://{stocks.BUCKET}/{stocks.PREFIX}") as current:
-        os.environ["STOCKS_PRICES_QUEUE"] = announce(
-            s3,
-            boto3.client("sns"),
-            boto3.client("sqs"),
-            bucket=stocks.BUCKET,
-            prefix=stocks.PRICES,
-            name="multihop-stocks-prices",
-        )
+        stocks.make_bucket(s3)
+        queue = create_queue("stocks_daily_prices", f"s3://{stocks.BUCKET}/{stocks.PRICES}")
+        os.environ["STOCKS_PRICES_QUEUE"] = queue.queue_url
         delivery = stocks.produce(s3, progress=current.advance)
         current.outcome = describe(delivery)
     return current.outcome
