@@ -107,6 +107,7 @@ A_PROGRESS = Progress(
         dead_letter_messages=2,
         oldest_message_ms=1_767_225_630_000,
         millis_behind={"shardId-000000000000": 90_000},
+        losses=1,
     ),
 )
 
@@ -157,9 +158,13 @@ def test_watch_draws_status_anew_until_ctrl_c(tmp_path: Path) -> None:
             seen += os.read(ours, 10_000)
 
     try:
-        read_until(b"1,200 objects, 7+3 messages, 2 dead letters")
-        write_progress(tmp_path, replace(A_PROGRESS, backlog=Backlog(objects=3)))
-        read_until(b"3 objects")
+        read_until(b"7 + 3")
+        read_until(b"oldest object waiting: stocks/prices/a.json")
+        read_until(b"shardId-000000000000: 90 s behind")
+        read_until(b"2 dead letters")
+        read_until(b"expired unread 1 times")
+        write_progress(tmp_path, replace(A_PROGRESS, backlog=Backlog(queue_messages=8)))
+        read_until(b"8 + 0")
         watching.send_signal(signal.SIGINT)
         _, said = watching.communicate(timeout=60)
     finally:
