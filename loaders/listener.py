@@ -102,7 +102,8 @@ class FeedListener(StreamingQueryListener):
         standing = replace(
             self._standing[query],
             seen_ms=now_ms(),
-            backlog=parse_backlog(json.loads(said)) if said else None,
+            # The source of a batch that is replayed has not looked yet, and says no JSON.
+            backlog=parse_backlog(json.loads(said)) if (said or "").startswith("{") else None,
         )
         if batch is not None:
             seconds = max(progress.durationMs["triggerExecution"], 1) / 1000

@@ -160,8 +160,9 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         files = _files(end)
         bodies = {}
         if any(item.kind == MESSAGE for item in files):
-            # A batch that is replayed comes here first, and is planned already.
-            state = self._state or self._open_state(start)
+            # A batch that is replayed comes here first, and is planned already. Before the first
+            # one, Spark has no offset logged, and asks for a new one: its id is not the state's.
+            state = self._state or self._open_state({**start, "id": end["id"]})
             bodies = {
                 item.key: (state.message_body(item.key) or "").encode()
                 for item in files

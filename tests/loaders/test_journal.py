@@ -176,6 +176,20 @@ def test_each_batch_that_spark_has_committed_is_one_line_with_counts_and_lag(
     assert run.said.batch_id == 11
 
 
+@pytest.mark.parametrize("nothing", [None, "", "<empty>"])
+def test_a_replayed_batch_whose_source_says_nothing_has_its_line_all_the_same(
+    tmp_path: Path, nothing: str | None
+) -> None:
+    run = Run(tmp_path, ANNOUNCED, once=False)
+    said = SimpleNamespace(latestOffset=nothing)
+    progress = SimpleNamespace(
+        id=QUERY, batchId=0, sources=[said], durationMs={"triggerExecution": 2000}
+    )
+    run.wrote(0)
+    run.listener.onQueryProgress(SimpleNamespace(progress=progress))
+    assert (run.said.batch_id, run.said.backlog) == (10, None)
+
+
 def test_a_feed_stands_where_its_last_batch_left_it_until_its_source_has_no_more(
     tmp_path: Path,
 ) -> None:

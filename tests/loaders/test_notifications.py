@@ -11,11 +11,14 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from pyspark.sql.streaming.datasource import ReadAllAvailable
 
 from loaders.sources import discovery
 from loaders.sources.discovery import Notifications
 from loaders.sources.object_state import ObjectState
+from loaders.sources.object_stream import ObjectStreamReader, StreamSettings
 from loaders.sources.objects import ObjectGone, ObjectVersion, read_object
+from loaders.sources.row_formats import RecordRows
 
 MAX_RECEIVES = 3
 
@@ -67,6 +70,29 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is received can be received again at once, as after a crash and five minutes."""
     monkeypatch.setattr(discovery, "VISIBILITY_SECONDS", 0)
     monkeypatch.setattr(Notifications, "_start_heartbeat", lambda self: None)
+
+
+def test_the_first_batch_replayed_by_a_new_process_has_the_bodies_of_its_messages(
+    queue: Queue, soon: None, tmp_path: Path
+) -> None:
+    def reader() -> ObjectStreamReader:
+        settings = StreamSettings((), tmp_path / "objects", None, None)
+        return ObjectStreamReader(
+            settings, lambda: Notifications(queue.url, (), False, wait_seconds=0), RecordRows()
+        )
+
+    queue.sqs.send_message(QueueUrl=queue.url, MessageBody="no notification")
+    first = reader()
+    end = first.latestOffset(first.initialOffset(), ReadAllAvailable())
+    first.stop()
+
+    second = reader()
+    # Spark has logged where the batch ends, and asks anew where it begins.
+    (partition,) = second.partitions(second.initialOffset(), end)
+    assert list(partition.bodies.values()) == [b"no notification"]
+    assert second.latestOffset(end, ReadAllAvailable()) == end
+    second.stop()
+    assert [path.stem for path in (tmp_path / "objects").glob("*.sqlite")] == [end["id"]]
 
 
 def test_a_good_message_outlives_restarts_and_is_deleted_in_the_end(
