@@ -70,7 +70,9 @@ def start(
     kind = kind_of(feed.source, allow_overwrites=allow_overwrites)
     ensure_tables(spark, feed.table, kind)
     finish_replay(spark, feed.name, feed.table)  # its batch comes before any new one
-    trigger = {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} s"}
+    trigger = (
+        {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} seconds"}
+    )
     return (
         spark.readStream.format(feed.source)
         .options(**feed.source_options())
