@@ -7,6 +7,7 @@ import importlib
 
 BENCHMARKS = {
     "stocks": "full load, one new day and nothing new, from landing folder to gold",
+    "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
 }
 
 

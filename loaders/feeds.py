@@ -83,8 +83,14 @@ class CloudFilesFeed(Feed):
 
     source: Literal["cloudFiles"] = "cloudFiles"
     location: str
-    use_notifications: bool = False
+    use_notifications: bool | None = None
     queue_url: str | None = None
+    backfill_interval: str | None = None
+    include_existing_files: bool = True
+    path_glob_filter: str | None = None
+    clean_source: Literal["OFF", "DELETE", "MOVE"] = "OFF"
+    clean_source_retention: str | None = None
+    clean_source_destination: str | None = None
     allow_overwrites: bool = False
     max_files_per_trigger: Positive = 1000
 
@@ -96,6 +102,11 @@ class CloudFilesFeed(Feed):
     def load_path(self) -> str:
         return self.location
 
+    @property
+    def is_notified(self) -> bool:
+        """Whether new objects come from the queue: where one is named, unless told otherwise."""
+        return bool(self.queue_url) if self.use_notifications is None else self.use_notifications
+
     @model_validator(mode="after")
     def _check_queue(self) -> CloudFilesFeed:
         if self.use_notifications and not self.queue_url:
@@ -106,8 +117,14 @@ class CloudFilesFeed(Feed):
         return {
             "cloudFiles.format": "records",
             "cloudFiles.region": self.region,
-            "cloudFiles.useNotifications": self.use_notifications,
+            "cloudFiles.useNotifications": self.is_notified,
             "cloudFiles.queueUrl": self.queue_url or None,
+            "cloudFiles.backfillInterval": self.backfill_interval,
+            "cloudFiles.includeExistingFiles": self.include_existing_files,
+            "pathGlobFilter": self.path_glob_filter,
+            "cloudFiles.cleanSource": self.clean_source,
+            "cloudFiles.cleanSource.retentionDuration": self.clean_source_retention,
+            "cloudFiles.cleanSource.moveDestination": self.clean_source_destination,
             "cloudFiles.allowOverwrites": self.allow_overwrites,
             "cloudFiles.maxFilesPerTrigger": self.max_files_per_trigger,
             "cloudFiles.maxBytesPerTrigger": self.max_bytes_per_trigger,

@@ -28,7 +28,8 @@ class Backlog:
     """What a source had beyond the batch planned last; None where its kind has no such thing.
 
     Sizes in bytes, times in milliseconds since 1970. The age of a queue's messages is known of
-    those that this feed has received and not deleted yet.
+    those that this feed has received and not deleted yet. `losses` counts how often records of a
+    stream were found to have expired unread.
     """
 
     objects: int | None = None
@@ -40,6 +41,7 @@ class Backlog:
     dead_letter_messages: int | None = None
     oldest_message_ms: int | None = None
     millis_behind: Mapping[str, int] | None = None
+    losses: int | None = None
 
     def lag_ms(self, now_ms: int) -> int:
         """How long the oldest of it has been waiting; 0 when nothing waits."""
@@ -56,6 +58,7 @@ class Backlog:
             queue_messages_in_flight=None if self.queue_messages_in_flight is None else 0,
             dead_letter_messages=self.dead_letter_messages,
             millis_behind=self.millis_behind and dict.fromkeys(self.millis_behind, 0),
+            losses=self.losses,
         )
 
 
@@ -72,6 +75,7 @@ def parse_backlog(report: Mapping[str, Any]) -> Backlog:
         dead_letter_messages=report.get("deadLetterMessages"),
         oldest_message_ms=report.get("oldestMessageSentMs"),
         millis_behind=report.get("millisBehindLatest"),
+        losses=report.get("losses"),
     )
 
 

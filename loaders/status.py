@@ -44,6 +44,7 @@ class FeedStatus:
     dead_letter_messages: int | None
     oldest_message_at: datetime | None
     millis_behind_latest: dict[str, int] | None
+    losses: int | None
     rows_per_second: float | None
     bytes_per_second: float | None
 
@@ -79,6 +80,7 @@ def _standing(said: Progress | None) -> dict[str, object]:
         "dead_letter_messages": backlog.dead_letter_messages,
         "oldest_message_at": _time(backlog.oldest_message_ms),
         "millis_behind_latest": backlog.millis_behind,
+        "losses": backlog.losses,
         "rows_per_second": said and said.rows_per_second,
         "bytes_per_second": said and said.bytes_per_second,
     }

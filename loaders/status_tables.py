@@ -81,6 +81,8 @@ def _shards(rows: Sequence[FeedStatus]) -> Table:
     for row in rows:
         for shard, milliseconds in sorted((row.millis_behind_latest or {}).items()):
             table.add_row(row.feed, shard, _duration(milliseconds / 1000))
+        if row.losses:
+            table.add_row(row.feed, f"[red]records expired unread {row.losses} times[/red]", "")
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from itertools import chain, islice
@@ -116,7 +117,7 @@ class CloudFiles(DataSource):
         text = self.options.get("cloudFiles.schemaLocation")
         if text is None:
             return None
-        path = text.removeprefix("file://")
+        path = re.sub("^file:(//)?", "", text)
         if "://" in path:
             raise ValueError(
                 f"cloudFiles.schemaLocation is {text!r}: give a folder of a file system; the state "
@@ -209,7 +210,11 @@ class CloudFiles(DataSource):
     def _row_format(self, schema: StructType) -> RowFormat:
         if self.format == "records":
             return RecordRows()
-        if METADATA in schema.names and not self._is_inferred and not is_file_metadata(schema):
+        # A sample may have a key of that name; whoever names the column wants what it stands for.
+        names_it = not self._is_inferred or METADATA in self.options.get(
+            "cloudFiles.schemaHints", ""
+        )
+        if METADATA in schema.names and names_it and not is_file_metadata(schema):
             raise ValueError(
                 f"the column {METADATA} is {schema[METADATA].dataType.simpleString()}: it holds "
                 f"{_struct_text()}, or some of these fields"

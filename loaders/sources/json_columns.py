@@ -147,22 +147,25 @@ class ColumnParser:
             rescued["_error"] = error or "not_an_object"
             value = {}
         cells = self._convert(value, rescued)
-        unknown = value.keys() - self._converters.keys()
-        if (unknown or rescued) and self._evolution is not None:
-            grown = self._evolution.grown(self.schema, value)
-            if grown != self.schema:
-                raise NewColumns(grown, path)
+        known = self._converters.keys()
+        if rescued or not value.keys() <= known:
+            self._refuse_new_columns(value, path)
+            rescued |= {name: value[name] for name in value if name not in known}
+            rescued["_file_path"] = path
         if self._has_rescued:
-            rescued |= {name: cell for name, cell in value.items() if name in unknown}
-            cells[self._rescued_column] = (
-                as_text({**rescued, "_file_path": path}) if rescued else None
-            )
+            cells[self._rescued_column] = as_text(rescued) if rescued else None
         if self.has_metadata:
             cells[METADATA] = metadata
         for name, column in self._columns.items():
             column.append(cells[name])
         self.rows += 1
         self.bytes += len(data)
+
+    def _refuse_new_columns(self, value: dict[str, Any], path: str) -> None:
+        if self._evolution is not None:
+            grown = self._evolution.grown(self.schema, value)
+            if grown != self.schema:
+                raise NewColumns(grown, path)
 
     def _convert(self, value: dict[str, Any], rescued: dict[str, Any]) -> dict[str, Any]:
         """The columns' cells; what does not fit is added to `rescued`."""

@@ -55,11 +55,16 @@ create table if not exists loaded (
 create index if not exists by_time on loaded (loaded_ms);
 """
 _FIELDS = "bucket, key, version, size_bytes, modified_ms, version_id, kind"
-# The first version of a key that was found wins; a later one becomes a note of the overwrite.
+# The first version of a key that can be read wins; a later one becomes a note of the overwrite.
+# One that waits without a version id cannot be read any more once a later one is there.
 _DISCOVER_FIRST = f"""
 insert or ignore into object ({_FIELDS})
 select ?1, ?2, ?3, ?4, ?5, ?6, case
-    when ?7 = 'object' and exists (select 1 from object where bucket = ?1 and key = ?2)
+    when ?7 = 'object' and exists (
+        select 1 from object
+        where bucket = ?1 and key = ?2
+        and (planned = 1 or version_id is not null or modified_ms > ?5)
+    )
     then '{OVERWRITE}' else ?7 end
 """
 _DISCOVER_ALL = f"insert or ignore into object ({_FIELDS}) values (?, ?, ?, ?, ?, ?, ?)"

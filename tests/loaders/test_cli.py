@@ -107,6 +107,7 @@ A_PROGRESS = Progress(
         dead_letter_messages=2,
         oldest_message_ms=1_767_225_630_000,
         millis_behind={"shardId-000000000000": 90_000},
+        losses=1,
     ),
 )
 
@@ -158,6 +159,7 @@ def test_watch_draws_status_anew_until_ctrl_c(tmp_path: Path) -> None:
 
     try:
         read_until(b"1,200 objects, 7+3 messages, 2 dead letters")
+        read_until(b"expired unread 1 times")
         write_progress(tmp_path, replace(A_PROGRESS, backlog=Backlog(objects=3)))
         read_until(b"3 objects")
         watching.send_signal(signal.SIGINT)

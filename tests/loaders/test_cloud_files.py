@@ -361,6 +361,10 @@ def test_an_interval_that_is_none_names_the_option_and_the_value(text: str) -> N
             {"schemaHints": "id nothing"},
             "cloudFiles.schemaHints is 'id nothing': expected a type at 'nothing'",
         ),
+        (
+            {"schemaHints": "_metadata struct<path: string>"},
+            "the column _metadata is struct<path:string>: it holds struct<file_path: string",
+        ),
         ({"schemaLocation": "s3://b/x"}, "cloudFiles.schemaLocation is 's3://b/x'"),
         ({"includeExistingFiles": "no"}, "cloudFiles.includeExistingFiles is 'no'"),
         ({"backfillInterval": "daily"}, "cloudFiles.backfillInterval is 'daily'"),

@@ -90,13 +90,37 @@ feeds:
     [
         (
             GOOD,
-            f"use_notifications: true\n    queue_url: {QUEUE}\n    allow_overwrites: true",
+            f"queue_url: {QUEUE}\n    allow_overwrites: true",
             "/data/prices",
             {
                 "cloudFiles.format": "records",
                 "cloudFiles.useNotifications": "true",
                 "cloudFiles.queueUrl": QUEUE,
+                "cloudFiles.includeExistingFiles": "true",
+                "cloudFiles.cleanSource": "OFF",
                 "cloudFiles.allowOverwrites": "true",
+                "cloudFiles.maxFilesPerTrigger": "1000",
+            },
+        ),
+        (
+            GOOD,
+            """include_existing_files: false
+    backfill_interval: 1 day
+    path_glob_filter: "*.json"
+    clean_source: MOVE
+    clean_source_retention: 2 days
+    clean_source_destination: /data/archive""",
+            "/data/prices",
+            {
+                "cloudFiles.format": "records",
+                "cloudFiles.useNotifications": "false",
+                "cloudFiles.backfillInterval": "1 day",
+                "cloudFiles.includeExistingFiles": "false",
+                "pathGlobFilter": "*.json",
+                "cloudFiles.cleanSource": "MOVE",
+                "cloudFiles.cleanSource.retentionDuration": "2 days",
+                "cloudFiles.cleanSource.moveDestination": "/data/archive",
+                "cloudFiles.allowOverwrites": "false",
                 "cloudFiles.maxFilesPerTrigger": "1000",
             },
         ),
@@ -137,6 +161,22 @@ def test_the_keys_of_a_feed_become_options_that_its_source_takes(
     assert feed.load_path == path
     source = {"cloudFiles": CloudFiles, "s3-sqs": S3Sqs, "kinesis": Kinesis}[feed.source]
     source(options | ({} if path is None else {"path": path}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "notified"),
+    [
+        ("", "false"),
+        ("queue_url: ''", "false"),  # a variable that is not set
+        (f"queue_url: {QUEUE}", "true"),
+        (f"queue_url: {QUEUE}\n    use_notifications: false", "false"),
+    ],
+)
+def test_objects_come_from_the_queue_where_one_is_named_unless_told_otherwise(
+    tmp_path: Path, keys: str, notified: str
+) -> None:
+    feed = read_feeds(feeds_file(tmp_path, f"{GOOD}    {keys}\n"))["prices"]
+    assert feed.source_options()["cloudFiles.useNotifications"] == notified
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ STREAM = {
     "stream": "s",
     "millisBehindLatest": {"shard-0": 0, "shard-1": 1_500},
     "maxMillisBehindLatest": 1_500,
-    "losses": 0,
+    "losses": 2,
 }
 
 
@@ -59,7 +59,9 @@ def test_a_source_that_is_caught_up_has_nothing_of_what_its_kind_counts() -> Non
         queue_messages_in_flight=0,
         dead_letter_messages=5,  # nothing but a person takes those away
     )
-    assert parse_backlog(STREAM).caught_up() == Backlog(millis_behind={"shard-0": 0, "shard-1": 0})
+    assert parse_backlog(STREAM).caught_up() == Backlog(
+        millis_behind={"shard-0": 0, "shard-1": 0}, losses=2
+    )
 
 
 @given(
@@ -167,7 +169,7 @@ def test_each_batch_that_spark_has_committed_is_one_line_with_counts_and_lag(
         "bytes_per_second": 2000.0,
         "lag_ms": 1500,
         "backlog": dict.fromkeys(Backlog.__dataclass_fields__)
-        | {"millis_behind": STREAM["millisBehindLatest"]},
+        | {"millis_behind": STREAM["millisBehindLatest"], "losses": 2},
     }
     assert (second["batch_id"], second["lag_ms"], second["rows_per_second"]) == (11, 0, 20.0)
     assert run.said.state == journal.FAILED
