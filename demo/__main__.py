@@ -16,6 +16,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from demo import build, stocks, summary
+from demo.announce import announce
 from demo.aws import EmbeddedAws, SetupError, embedded_aws, environment
 from demo.steps import console, step
 from loaders.feeds import read_feeds
@@ -100,9 +101,20 @@ def use_only(aws: EmbeddedAws) -> None:
 
 
 def deliver() -> str:
-    """Put the next delivery into the landing bucket; returns what was new, in words."""
+    """Put the next delivery into the landing bucket; returns what was new, in words.
+
+    S3 announces the price objects to a queue, from which their feed takes them.
+    """
     s3 = boto3.client("s3", config=Config(max_pool_connections=stocks.THREADS))
     with step(f"producers, to s3://{stocks.BUCKET}/{stocks.PREFIX}") as current:
+        os.environ["STOCKS_PRICES_QUEUE"] = announce(
+            s3,
+            boto3.client("sns"),
+            boto3.client("sqs"),
+            bucket=stocks.BUCKET,
+            prefix=stocks.PRICES,
+            name="multihop-stocks-prices",
+        )
         delivery = stocks.produce(s3, progress=current.advance)
         current.outcome = describe(delivery)
     return current.outcome

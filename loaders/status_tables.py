@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -31,79 +30,76 @@ def watch_status(root: Path, feeds: list[Feed]) -> None:
 
 
 def status_tables(rows: Sequence[FeedStatus]) -> RenderableType:
-    """What was loaded, and how far each feed is."""
-    shards = [row for row in rows if row.millis_behind_latest]
-    return Group(_loaded(rows), _standing(rows), *([_shards(shards)] if shards else []))
+    """What was loaded, how far each feed is, and what there is to say of its source."""
+    return Group(_loaded(rows), "", _standing(rows), "", _sources(rows))
 
 
 def _loaded(rows: Sequence[FeedStatus]) -> Table:
-    table = _table("feed", "table")
-    for title in ("batches", "items", "bytes", "received", "kept", "duplicates", "quarantined"):
-        table.add_column(title, justify="right")
+    table = _table("batches", "items", "MB", "received", "kept", "dupli-\ncates", "quaran-\ntined")
     for row in rows:
-        numbers = (
-            row.batches,
-            row.objects,
-            row.size_bytes,
-            row.received,
-            row.kept,
-            row.duplicates,
-            row.quarantined,
+        table.add_row(
+            row.feed,
+            f"{row.batches:,}",
+            f"{row.objects:,}",
+            f"{row.size_bytes / 1e6:,.1f}",
+            f"{row.received:,}",
+            f"{row.kept:,}",
+            f"{row.duplicates:,}",
+            f"{row.quarantined:,}",
         )
-        table.add_row(row.feed, row.table, *(f"{number:,}" for number in numbers))
     return table
 
 
 def _standing(rows: Sequence[FeedStatus]) -> Table:
-    table = _table("feed", "state", "seen (UTC)", "last batch (UTC)")
-    for title in ("rows/s", "KB/s", "lag", "waiting"):
-        table.add_column(title, justify="right")
-    table.add_column("oldest waiting")
+    now = datetime.now(UTC)
+    titles = ("state", "seen\nago", "batch\nago", "rows/s", "KB/s", "lag", "objects\nwaiting")
+    table = _table(*titles, "messages\n+ in flight")
     for row in rows:
         rate = None if row.bytes_per_second is None else row.bytes_per_second / 1000
         table.add_row(
             row.feed,
-            row.state or "never ran",
-            _time(row.seen_at),
-            _time(row.last_batch_at),
+            row.state or "-",
+            _age(row.seen_at, now),
+            _age(row.last_batch_at, now),
             _number(row.rows_per_second),
             _number(rate),
             _duration(row.lag_seconds),
-            _waiting(row),
-            row.oldest_unloaded or "-",
+            _number(row.backlog_objects),
+            _messages(row),
         )
     return table
 
 
-def _shards(rows: Sequence[FeedStatus]) -> Table:
-    table = _table("feed", "shard")
-    table.add_column("behind", justify="right")
+def _sources(rows: Sequence[FeedStatus]) -> RenderableType:
+    table = Table("feed", "source", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for row in rows:
+        if row.oldest_unloaded is not None:
+            table.add_row(row.feed, f"oldest object waiting: {row.oldest_unloaded}")
         for shard, milliseconds in sorted((row.millis_behind_latest or {}).items()):
-            table.add_row(row.feed, shard, _duration(milliseconds / 1000))
+            table.add_row(row.feed, f"{shard}: {_duration(milliseconds / 1000)} behind")
+        if row.dead_letter_messages:
+            table.add_row(row.feed, f"[red]dead letters: {row.dead_letter_messages:,}[/red]")
         if row.losses:
-            table.add_row(row.feed, f"[red]records expired unread {row.losses} times[/red]", "")
-    return table
+            table.add_row(row.feed, f"[red]records expired unread {row.losses:,} times[/red]")
+    return table if table.row_count else ""
 
 
 def _table(*titles: str) -> Table:
-    return Table(*titles, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("feed", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
 
 
-def _waiting(row: FeedStatus) -> str:
-    """What waits: objects known and not loaded, messages in the queue (+ those in flight)."""
-    parts = []
-    if row.backlog_objects is not None:
-        parts.append(f"{row.backlog_objects:,} objects")
-    if row.queue_messages is not None:
-        parts.append(f"{row.queue_messages:,}+{row.queue_messages_in_flight or 0:,} messages")
-    if row.dead_letter_messages:
-        parts.append(f"{row.dead_letter_messages:,} dead letters")
-    return ", ".join(parts) or "-"
+def _messages(row: FeedStatus) -> str:
+    if row.queue_messages is None:
+        return "-"
+    return f"{row.queue_messages:,} + {row.queue_messages_in_flight or 0:,}"
 
 
-def _time(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}" if at else "-"
+def _age(at: datetime | None, now: datetime) -> str:
+    return "-" if at is None else _duration((now - at).total_seconds())
 
 
 def _number(value: float | None) -> str:
@@ -111,10 +107,10 @@ def _number(value: float | None) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    """Seconds, minutes, hours or days, whichever has the fewest digits."""
+    """Seconds, minutes, hours or days: the largest of which there are two."""
     if seconds is None:
         return "-"
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"
-    return f"{seconds:,.1f} s"
+    return f"{seconds:,.0f} s" if seconds >= 10 else f"{max(seconds, 0):.1f} s"

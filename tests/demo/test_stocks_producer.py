@@ -7,13 +7,16 @@ import hashlib
 import json
 import re
 from datetime import date
+from functools import partial
 
 import boto3
 import pytest
 from bokeh_sampledata import stocks as daily_bars
 
 from demo import stocks
+from demo.announce import announce
 from demo.aws import embedded_aws, environment
+from loaders.sources.s3_events import parse_notification
 
 LAST = date(2013, 3, 1)
 BAR = ("ticker", "price_date", "open", "high", "low", "close", "volume", "adj_close")
@@ -157,16 +160,21 @@ def test_only_price_objects_say_how_far_the_feed_is():
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory):
+def client(tmp_path_factory):
     with embedded_aws(tmp_path_factory.mktemp("aws")) as aws:
         settings = environment(aws)
-        yield boto3.client(
-            "s3",
+        yield partial(
+            boto3.client,
             endpoint_url=settings["AWS_ENDPOINT_URL"],
             aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
             region_name=settings["AWS_DEFAULT_REGION"],
         )
+
+
+@pytest.fixture(scope="module")
+def s3(client):
+    return client("s3")
 
 
 def contents(s3, bucket):
@@ -224,3 +232,22 @@ def test_etags_are_those_that_the_store_gives(s3):
         for item in s3.list_objects_v2(Bucket="etags")["Contents"]
     }
     assert stored == {item.key: item.etag for item in stocks.landing_objects(EARLY)}
+
+
+def test_each_new_object_under_the_prefix_is_announced_once_however_often_it_is_asked_for(
+    client, s3
+):
+    sqs, bucket = client("sqs"), "announced"
+    urls = {
+        announce(s3, client("sns"), sqs, bucket=bucket, prefix=stocks.PRICES, name="prices")
+        for _ in range(3)
+    }
+    (url,) = urls
+    stocks.produce(s3, bucket, until=EARLY)
+    s3.put_object(Bucket=bucket, Key=f"{stocks.FUNDAMENTALS}other.json", Body=b"{}")
+    announced = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            announced += [ref.key for ref in parse_notification(message["Body"]).created]
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert sorted(announced) == sorted(expected(EARLY))
