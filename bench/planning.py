@@ -43,9 +43,10 @@ def main() -> None:
                 figures.setdefault(case, []).append(seconds)
         for case, seconds in look_up_ledger():
             figures.setdefault(case, []).append(seconds)
-    table = Table("case", title=f"planning a batch of {BATCH:,} new objects", box=SIMPLE)
+    table = Table(title=f"planning a batch of {BATCH:,} new objects", box=SIMPLE)
+    table.add_column("case", no_wrap=True)
     for known in KNOWN:
-        table.add_column(f"{known:,} known, s", justify="right")
+        table.add_column(f"{known:,} known, s", justify="right", width=15)
     table.add_column("ratio", justify="right")
     for case, (few, many) in figures.items():
         table.add_row(case, f"{few:.3f}", f"{many:.3f}", f"{many / few:.1f}")

@@ -52,7 +52,7 @@ _SCHEMA_OPTIONS = (
     "cloudFiles.schemaHints",
     "rescuedDataColumn",
 )
-_OPTIONS = (
+OPTIONS = (
     "path",
     "pathGlobFilter",
     "cloudFiles.format",
@@ -84,7 +84,7 @@ class CloudFiles(DataSource):
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        self.options = spelled("cloudFiles", options, _OPTIONS)
+        self.options = spelled("cloudFiles", options, OPTIONS)
         self.format = choice_option(self.options, "cloudFiles.format", FORMATS, default="")
         if not self.format:
             raise ValueError(f"cloudFiles.format is missing: use one of {', '.join(FORMATS)}")

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql.streaming.datasource import ReadMaxFiles
 from pyspark.sql.types import StructField, StructType
 
-from loaders.sources.cloud_files import CloudFiles
+from loaders.sources.cloud_files import OPTIONS, CloudFiles
 from loaders.sources.ddl import parse_columns
 from loaders.sources.object_stream import ObjectStreamReader
 from loaders.sources.objects import glob_pattern, parse_location
@@ -390,6 +390,12 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         inferred(folder, **options)
+
+
+def test_every_option_stands_in_the_documentation() -> None:
+    text = (Path(__file__).parent.parent.parent / "docs" / "ingestion.md").read_text()
+    missing = [name for name in OPTIONS if name.removeprefix("cloudFiles.") not in text]
+    assert missing == []
 
 
 def test_objects_are_not_moved_to_where_they_would_be_found_again(folder: Path) -> None:
