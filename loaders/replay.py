@@ -348,6 +348,12 @@ def _fetch_from(settings: ClientSettings) -> Fetch:
     return fetch
 
 
+def is_replay_unfinished(feed: str) -> bool:
+    """Whether a replay of the feed was cut short."""
+    folder = _folder(feed)
+    return folder.exists() and any(folder.iterdir())
+
+
 def finish_replay(spark: SparkSession, feed: str, table: str) -> ReplayReport:
     """Do what is left of a replay that was cut short."""
     folder = _folder(feed)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, batch_writer, ensure_tables
 from loaders.feeds import Feed
-from loaders.kinds import kind_of
+from loaders.kinds import Kind, kind_of
 from loaders.listener import FeedListener, listening
-from loaders.replay import finish_replay
+from loaders.replay import finish_replay, is_replay_unfinished
 from loaders.session import lakehouse_root
 from loaders.sources import register
 
@@ -66,11 +66,11 @@ def start(
     from pyspark.sql import functions as F
 
     register(spark)
-    allow_overwrites = getattr(feed, "allow_overwrites", True)
-    kind = kind_of(feed.source, allow_overwrites=allow_overwrites)
+    kind = _kind(feed)
     ensure_tables(spark, feed.table, kind)
-    finish_replay(spark, feed.name, feed.table)  # its batch comes before any new one
-    trigger = {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} s"}
+    trigger = (
+        {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} seconds"}
+    )
     return (
         spark.readStream.format(feed.source)
         .options(**feed.source_options())
@@ -84,6 +84,17 @@ def start(
     )
 
 
+def _kind(feed: Feed) -> Kind:
+    return kind_of(feed.source, allow_overwrites=getattr(feed, "allow_overwrites", True))
+
+
+def _finish_replay(spark: SparkSession, feed: Feed) -> None:
+    """A replay that was cut short has its batch before any new one."""
+    if is_replay_unfinished(feed.name):
+        ensure_tables(spark, feed.table, _kind(feed))
+        finish_replay(spark, feed.name, feed.table)
+
+
 def _start_all(
     spark: SparkSession,
     feeds: Iterable[Feed],
@@ -94,12 +105,22 @@ def _start_all(
     """The queries that started, and the feeds that did not, with the cause."""
     from pyspark.errors import PySparkException
 
+    feeds = list(feeds)
     queries, failed = {}, {}
-    for feed in feeds:
-        try:
-            queries[feed] = start(spark, feed, report, once=once)
-        except PySparkException as error:
-            failed[feed.name] = root_cause(str(error))
+
+    def each(deed: Callable[[Feed], None]) -> None:
+        for feed in feeds:
+            try:
+                if feed.name not in failed:
+                    deed(feed)
+            except PySparkException as error:
+                failed[feed.name] = root_cause(str(error))
+
+    def begin(feed: Feed) -> None:
+        queries[feed] = start(spark, feed, report, once=once)
+
+    each(lambda feed: _finish_replay(spark, feed))  # while no query writes to shared tables
+    each(begin)
     return queries, failed
 
 

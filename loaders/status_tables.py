@@ -79,7 +79,7 @@ def _sources(rows: Sequence[FeedStatus]) -> RenderableType:
         for shard, milliseconds in sorted((row.millis_behind_latest or {}).items()):
             table.add_row(row.feed, f"{shard}: {_duration(milliseconds / 1000)} behind")
         if row.dead_letter_messages:
-            table.add_row(row.feed, f"[red]{row.dead_letter_messages:,} dead letters[/red]")
+            table.add_row(row.feed, f"[red]dead letters: {row.dead_letter_messages:,}[/red]")
         if row.losses:
             table.add_row(row.feed, f"[red]records expired unread {row.losses:,} times[/red]")
     return table if table.row_count else ""

@@ -161,7 +161,7 @@ def test_watch_draws_status_anew_until_ctrl_c(tmp_path: Path) -> None:
         read_until(b"7 + 3")
         read_until(b"oldest object waiting: stocks/prices/a.json")
         read_until(b"shardId-000000000000: 90 s behind")
-        read_until(b"2 dead letters")
+        read_until(b"dead letters: 2")
         read_until(b"expired unread 1 times")
         write_progress(tmp_path, replace(A_PROGRESS, backlog=Backlog(queue_messages=8)))
         read_until(b"8 + 0")

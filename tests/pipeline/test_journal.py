@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 
 from loaders.bronze import BatchReport
-from loaders.feeds import KinesisFeed, S3SqsFeed
-from loaders.journal import now_ms
-from loaders.run import run_once
+from loaders.feeds import CloudFilesFeed, KinesisFeed, S3SqsFeed
+from loaders.journal import now_ms, read_progress
+from loaders.run import run_continuously, run_once
 from loaders.status import feed_status
 
 SECRET = "not to be told"
@@ -88,3 +94,62 @@ def test_each_batch_is_told_with_its_backlog_and_no_record_and_status_sums_it_up
 
     written = [log, *(path.read_text() for path in (lakehouse / "progress").iterdir())]
     assert not any(SECRET in text for text in written)
+
+
+@pytest.fixture
+def quickly_idle(spark: Any) -> Iterator[None]:
+    """Spark tells at once that a query has nothing to do; and signals are as they were."""
+    interval = "spark.sql.streaming.noDataProgressEventInterval"
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    spark.conf.set(interval, "100")
+    yield
+    spark.conf.unset(interval)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("quickly_idle")
+def test_a_continuous_run_loads_what_comes_says_when_it_has_no_more_and_ends_on_sigterm(
+    spark: Any, lakehouse: Path, tmp_path: Path
+) -> None:
+    feed = CloudFilesFeed(
+        name="things", location=str(tmp_path), table="things", description="", trigger_seconds=1
+    )
+    (tmp_path / "1.json").write_text('{"n": 1}')
+    reports: list[BatchReport] = []
+    idle_after_a_batch: list[bool] = []
+
+    def seen_ms() -> int:
+        said = read_progress(lakehouse, "things")
+        return said.seen_ms if said and said.batch_id is not None else 0
+
+    def comes_true(condition: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + 120
+        while not condition() and time.monotonic() < deadline:
+            threading.Event().wait(0.05)
+        return condition()
+
+    def produce() -> None:
+        comes_true(lambda: seen_ms() > 0)
+        after_batch = seen_ms()
+        idle_after_a_batch.append(comes_true(lambda: seen_ms() > after_batch))
+        (tmp_path / "2.json").write_text('{"n": 2}')
+
+    def report(batch: BatchReport) -> None:
+        reports.append(batch)
+        if len(reports) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    assert run_continuously(spark, [feed], report) == {}
+    producer.join()
+
+    assert idle_after_a_batch == [True]
+    assert [(batch.batch_id, batch.kept) for batch in reports] == [(0, 1), (1, 1)]
+    kept = spark.sql("select data from bronze.things order by data").collect()
+    assert [row[0] for row in kept] == ['{"n": 1}', '{"n": 2}']
+    said = read_progress(lakehouse, "things")
+    assert (said.state, said.batch_id, said.lag_ms) == ("ended", 1, 0)
+    assert run_once(spark, [feed], reports.append) == {}
+    assert len(reports) == 2
