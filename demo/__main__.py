@@ -19,6 +19,7 @@ from demo import build, stocks, summary
 from demo.aws import EmbeddedAws, SetupError, embedded_aws, environment
 from demo.steps import console, step
 from loaders.feeds import read_feeds
+from loaders.queues import create_queue
 from loaders.run import run_once
 from loaders.session import ConfigurationError, get_spark, prepare_root
 
@@ -36,7 +37,7 @@ FIRST_ROWS = 5
 NEXT_STEPS = f"""\
 Go on with
   make demo                                              deliver and load the next session
-  .venv/bin/python -m loaders status                     what was loaded, kept, quarantined
+  .venv/bin/python -m loaders status                     what was loaded, how far each feed is
   .venv/bin/dbt test --profiles-dir profiles             test every table
   .venv/bin/dbt show --profiles-dir profiles --inline \\
     'select * from gold.price_earnings_ttm where ticker = "{TICKER}" order by price_date desc'
@@ -100,9 +101,15 @@ def use_only(aws: EmbeddedAws) -> None:
 
 
 def deliver() -> str:
-    """Put the next delivery into the landing bucket; returns what was new, in words."""
+    """Put the next delivery into the landing bucket; returns what was new, in words.
+
+    S3 announces the price objects to a queue, from which their feed takes them.
+    """
     s3 = boto3.client("s3", config=Config(max_pool_connections=stocks.THREADS))
     with step(f"producers, to s3://{stocks.BUCKET}/{stocks.PREFIX}") as current:
+        stocks.make_bucket(s3)
+        queue = create_queue("stocks_daily_prices", f"s3://{stocks.BUCKET}/{stocks.PRICES}")
+        os.environ["STOCKS_PRICES_QUEUE"] = queue.queue_url
         delivery = stocks.produce(s3, progress=current.advance)
         current.outcome = describe(delivery)
     return current.outcome

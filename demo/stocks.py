@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -166,6 +167,7 @@ def produce(
         until: the session; next_session() of what lies in the bucket when not given.
         progress: told the number of objects put, and of those to be put.
     """
+    make_bucket(s3, bucket)
     present = _etags(s3, bucket)
     until = until or next_session(last_session(iter(present)))
     missing = [item for item in landing_objects(until) if present.get(item.key) != item.etag]
@@ -192,14 +194,16 @@ def produce(
     )
 
 
-def _etags(s3: Any, bucket: str) -> dict[str, str]:
-    """The eTags of what lies in the bucket by key; the bucket is created where it is missing."""
-    try:
-        return {
-            item["Key"]: item["ETag"].strip('"')
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=PREFIX)
-            for item in page.get("Contents", ())
-        }
-    except s3.exceptions.NoSuchBucket:
+def make_bucket(s3: Any, bucket: str = BUCKET) -> None:
+    """Create the bucket where it is missing."""
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=bucket)
-        return {}
+
+
+def _etags(s3: Any, bucket: str) -> dict[str, str]:
+    """The eTags of what lies in the bucket by key."""
+    return {
+        item["Key"]: item["ETag"].strip('"')
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=PREFIX)
+        for item in page.get("Contents", ())
+    }

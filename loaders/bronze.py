@@ -7,10 +7,12 @@ once, whatever is killed or redelivered; bronze.ledger says of every object what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loaders.kinds import Kind
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -18,10 +20,6 @@ if TYPE_CHECKING:
 LEDGER = "bronze.ledger"
 QUARANTINE = "bronze.quarantine"
 
-BRONZE_OBJECT_COLUMNS = """
-    data string, _bucket string, _key string, _version string, _ordinal bigint,
-    _modified_at timestamp, _batch_id bigint, _ingested_at timestamp
-"""
 LEDGER_COLUMNS = """
     feed string, batch_id bigint, container string, item string, version string,
     size_bytes bigint, modified_at timestamp, received bigint, kept bigint, duplicates bigint,
@@ -32,16 +30,20 @@ QUARANTINE_COLUMNS = """
     feed string, batch_id bigint, container string, item string, version string,
     ordinal bigint, offset_bytes bigint, reason string, raw binary, ingested_at timestamp
 """
-# Literals of the longest list that is pushed down to the ledger in one predicate.
-_MAX_IN_LIST = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What one batch did. `batch_id` is the number in the bronze table."""
+    """What one batch did.
+
+    `batch_id` is its number in the bronze table, `query_batch_id` that in its query; `objects`
+    counts the objects, or shards, that it has records of.
+    """
 
     feed: str
     batch_id: int
+    query_id: str
+    query_batch_id: int
     objects: int
     size_bytes: int
     received: int
@@ -51,7 +53,7 @@ class BatchReport:
     seconds: float
 
 
-def ensure_tables(spark: SparkSession, table: str) -> None:
+def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
     """Create a feed's bronze table, the ledger and the quarantine where they do not exist.
 
     With its location named, a table whose files are there and whose entry in the metastore is
@@ -59,7 +61,7 @@ def ensure_tables(spark: SparkSession, table: str) -> None:
     """
     schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
     for name, columns, clustered_by in (
-        (table, BRONZE_OBJECT_COLUMNS, "_batch_id"),
+        (table, kind.columns, "_batch_id"),
         (LEDGER.removeprefix("bronze."), LEDGER_COLUMNS, "feed, item"),
         (QUARANTINE.removeprefix("bronze."), QUARANTINE_COLUMNS, "feed, batch_id"),
     ):
@@ -70,17 +72,17 @@ def ensure_tables(spark: SparkSession, table: str) -> None:
 
 
 def batch_writer(
-    feed: str, table: str, report: Callable[[BatchReport], None]
+    feed: str, table: str, kind: Kind, report: Callable[[BatchReport], None]
 ) -> Callable[[DataFrame, int], None]:
-    """A foreachBatch function that appends the rows of RecordRows to bronze.
+    """A foreachBatch function that appends the rows of a source to bronze.
 
     The rows carry `_ingested_at` besides, the batch's planning time, which Spark's offset log
     keeps, so that a replay writes the same rows.
 
     The order of the writes is bronze, quarantine, ledger. Each is skipped by Delta when this
     query's batch is in it already (txnAppId, txnVersion), so a batch that was cut short is
-    completed by its replay. Objects that another query or an earlier batch has in the ledger
-    are duplicates: counted, not appended.
+    completed by its replay. What another query or an earlier batch has in the ledger is a
+    duplicate: counted, not appended.
     """
     first_batch_id: int | None = None
 
@@ -91,13 +93,14 @@ def batch_writer(
         query_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
         if first_batch_id is None:
             first_batch_id = next_batch_id(session, feed, query_id)
-        batch_id = first_batch_id + spark_batch_id
-        batch.persist()
+        numbers = (first_batch_id + spark_batch_id, query_id, spark_batch_id)
+        received = kind.received(batch).persist()
         try:
-            counted = _append(batch, batch_id, query_id, spark_batch_id, feed, table)
+            counted = _append(received, kind, feed, table, *numbers)
         finally:
-            batch.unpersist()
-        report(BatchReport(feed, batch_id, *counted, seconds=round(time.monotonic() - started, 3)))
+            received.unpersist()
+        seconds = round(time.monotonic() - started, 3)
+        report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 
     return write
 
@@ -114,64 +117,51 @@ def next_batch_id(spark: SparkSession, feed: str, query_id: str) -> int:
 
 
 def _append(
-    batch: DataFrame, batch_id: int, query_id: str, spark_batch_id: int, feed: str, table: str
+    received: DataFrame,
+    kind: Kind,
+    feed: str,
+    table: str,
+    batch_id: int,
+    query_id: str,
+    spark_batch_id: int,
 ) -> tuple[int, int, int, int, int, int]:
     from pyspark.sql import functions as F
 
-    spark = batch.sparkSession
-    objects = _objects(batch)
-    known = _known_objects(spark, feed, batch_id, objects)
+    spark = received.sparkSession
 
     def append(rows: DataFrame, name: str) -> None:
         append_idempotently(rows, name, query_id, spark_batch_id)
 
-    fresh = batch
-    if known:
-        identity = F.struct("bucket", "key", "version")
-        fresh = batch.where(
-            ~identity.isin([F.struct(*(F.lit(part) for part in item)) for item in known])
-        )
-    entries = [_ledger_entry(row, _identity(row) in known) for row in objects]
-    kept, duplicates, quarantined = (
-        sum(entry[field] for entry in entries) for field in ("kept", "duplicates", "quarantined")
+    items = _items(received, kind)
+    others = spark.table(LEDGER).where((F.col("feed") == feed) & (F.col("batch_id") != batch_id))
+    known = kind.known(others, items)
+    fresh = kind.without(received, known) if known else received
+    entries = _ledger_entries(items, _items(fresh, kind) if known else items, kind)
+    size, count, kept, duplicates, quarantined = (
+        sum(entry[name] for entry in entries)
+        for name in ("size_bytes", "received", "kept", "duplicates", "quarantined")
     )
+    numbered = fresh.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
     if kept:
-        append(
-            fresh.where("data is not null").select(
-                "data",
-                F.col("bucket").alias("_bucket"),
-                F.col("key").alias("_key"),
-                F.col("version").alias("_version"),
-                F.col("ordinal").alias("_ordinal"),
-                F.col("modified_at").alias("_modified_at"),
-                F.lit(batch_id).cast("bigint").alias("_batch_id"),
-                "_ingested_at",
-            ),
-            f"bronze.{table}",
-        )
+        columns = spark.table(f"bronze.{table}").columns
+        append(numbered.where("data is not null").select(columns), f"bronze.{table}")
     if quarantined:
         append(
-            fresh.where("error is not null").select(
+            numbered.where("error is not null").select(
                 F.lit(feed).alias("feed"),
-                F.lit(batch_id).cast("bigint").alias("batch_id"),
-                F.col("bucket").alias("container"),
-                F.col("key").alias("item"),
-                "version",
-                "ordinal",
-                "offset_bytes",
+                F.col("_batch_id").alias("batch_id"),
+                *("container", "item", "version", "ordinal", "offset_bytes"),
                 F.col("error").alias("reason"),
                 "raw",
                 F.col("_ingested_at").alias("ingested_at"),
             ),
             QUARANTINE,
         )
-    ledger = [
-        {**entry, "feed": feed, "batch_id": batch_id, "query_id": query_id} for entry in entries
-    ]
-    append(spark.createDataFrame(ledger, LEDGER_COLUMNS), LEDGER)
-    received = sum(entry["received"] for entry in entries)
-    size = sum(entry["size_bytes"] for entry in entries)
-    return len(entries), size, received, kept, duplicates, quarantined
+    common = {"feed": feed, "batch_id": batch_id, "query_id": query_id}
+    # A batch without any item has a row all the same: the ledger's batches have no gaps.
+    rows = [common | entry for entry in entries or [_NOTHING | {"ingested_at": datetime.now(UTC)}]]
+    append(spark.createDataFrame(rows, LEDGER_COLUMNS), LEDGER)
+    return len(entries), size, count, kept, duplicates, quarantined
 
 
 def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_id: int) -> None:
@@ -185,65 +175,53 @@ def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_i
     )
 
 
-def _objects(batch: DataFrame) -> list[Row]:
-    """One row per object of the batch: what its reader counted."""
+def _items(received: DataFrame, kind: Kind) -> list[Row]:
+    """One row per object, or shard, of the rows: what was counted of it."""
     from pyspark.sql import functions as F
 
     return (
-        batch.groupBy("bucket", "key", "version")
+        received.groupBy(*kind.identity)
         .agg(
-            F.max("size_bytes").alias("size_bytes"),
+            F.sum("received").alias("received"),
+            F.sum("size_bytes").alias("size_bytes"),
+            F.count("data").alias("kept"),
+            F.count("error").alias("quarantined"),
             F.max("modified_at").alias("modified_at"),
             F.max("_ingested_at").alias("ingested_at"),
-            F.sum("received").alias("received"),
-            F.count("error").alias("errors"),
-            F.min("ordinal").alias("first"),
-            F.max("ordinal").alias("last"),
+            F.min("position").cast("string").alias("first_position"),
+            F.max("position").cast("string").alias("last_position"),
         )
         .collect()
     )
 
 
-def _identity(row: Row) -> tuple[str, str, str]:
-    return (row["bucket"], row["key"], row["version"])
+# The counts of a ledger row, and the rest of the row that a batch without items has.
+_COUNTS = dict.fromkeys(("received", "kept", "quarantined"), 0)
+_NOTHING = (
+    dict.fromkeys(("container", "item", "version"), "")
+    | dict.fromkeys(("modified_at", "first_position", "last_position"))
+    | dict.fromkeys(("size_bytes", "duplicates"), 0)
+    | _COUNTS
+)
 
 
-def _known_objects(
-    spark: SparkSession, feed: str, batch_id: int, objects: Iterable[Row]
-) -> set[tuple[str, str, str]]:
-    """Those of the objects that another batch of the feed has in the ledger."""
-    from pyspark.sql import functions as F
+def _ledger_entries(items: Sequence[Row], fresh: Sequence[Row], kind: Kind) -> list[dict[str, Any]]:
+    """The ledger's columns of each item: of what was received, what is not fresh is duplicate.
 
-    keys = sorted({row["key"] for row in objects})
-    found: set[tuple[str, str, str]] = set()
-    for at in range(0, len(keys), _MAX_IN_LIST):
-        rows = (
-            spark.table(LEDGER)
-            .where((F.col("feed") == feed) & (F.col("batch_id") != batch_id))
-            .where(F.col("item").isin(keys[at : at + _MAX_IN_LIST]))
-            .select("container", "item", "version")
-            .collect()
+    A shard's `version` is the last sequence number.
+    """
+
+    def identity(row: Row) -> tuple:
+        return tuple(row[name] for name in kind.identity)
+
+    counted = {identity(row): row.asDict() for row in fresh}
+    entries = []
+    for row in items:
+        new = counted.get(identity(row), _COUNTS)
+        entries.append(
+            {"version": row["last_position"]}
+            | row.asDict()
+            | {"kept": new["kept"], "quarantined": new["quarantined"]}
+            | {"duplicates": row["received"] - new["received"]}
         )
-        found |= {tuple(row) for row in rows}
-    return found & {_identity(row) for row in objects}
-
-
-def _ledger_entry(row: Row, is_duplicate: bool) -> dict[str, object]:
-    received, errors = row["received"], row["errors"]
-    first: int | None = row["first"]
-    last: int | None = row["last"]
-    modified_at: datetime = row["modified_at"]
-    return {
-        "container": row["bucket"],
-        "item": row["key"],
-        "version": row["version"],
-        "size_bytes": row["size_bytes"],
-        "modified_at": modified_at,
-        "received": received,
-        "kept": 0 if is_duplicate else received - errors,
-        "duplicates": received if is_duplicate else 0,
-        "quarantined": 0 if is_duplicate else errors,
-        "first_position": None if first is None else str(first),
-        "last_position": None if last is None else str(last),
-        "ingested_at": row["ingested_at"],
-    }
+    return entries

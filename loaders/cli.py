@@ -12,11 +12,17 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from loaders.bronze import BatchReport
+from loaders.bronze import BatchReport, ensure_tables
 from loaders.feeds import Feed, read_feeds
+from loaders.kinds import kind_of
+from loaders.quarantine import quarantine_groups, quarantine_rows
+from loaders.queues import QueueReport, create_queue, feed_lines
+from loaders.replay import replay
 from loaders.session import ConfigurationError, get_spark, lakehouse_root
 from loaders.status import feed_status
+from loaders.status_tables import status_tables, watch_status
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -47,13 +53,16 @@ def _fail(message: str) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
-    """Stream raw JSON from buckets and folders into bronze Delta tables.
+    """Stream raw JSON from buckets, queues and Kinesis into bronze Delta tables.
 
     \b
     python -m loaders list                     what is declared in loaders/feeds.yml
     python -m loaders run --once               load what is new in every feed, then end
     python -m loaders run FEED --continuous    load a feed until Ctrl-C or SIGTERM
-    python -m loaders status                   what was loaded, kept, quarantined
+    python -m loaders status                   what was loaded, how far each feed is
+    python -m loaders queue create FEED        have the bucket announce new objects to a queue
+    python -m loaders quarantine list          what could not be loaded, and why
+    python -m loaders quarantine replay FEED   load what has become readable since
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
@@ -72,11 +81,9 @@ def list_feeds(as_json: bool) -> None:
     if as_json:
         _print_json([feed.model_dump() for feed in feeds])
         return
-    table = Table("feed", "source", "location", "bronze table", "what arrives", box=None)
+    table = Table("feed", "source", "from", "bronze table", "what arrives", box=None)
     for feed in feeds:
-        table.add_row(
-            feed.name, feed.source, feed.location, f"bronze.{feed.table}", feed.description
-        )
+        table.add_row(feed.name, feed.source, feed.origin, f"bronze.{feed.table}", feed.description)
     _console.print(table)
 
 
@@ -96,11 +103,12 @@ def run(names: tuple[str, ...], mode: str | None, as_json: bool) -> None:
     feeds = _chosen(names)
     from loaders.run import run_continuously, run_once
 
+    items = {feed.name: feed.items for feed in feeds}
     reports: list[BatchReport] = []
 
     def report(batch: BatchReport) -> None:
         reports.append(batch)
-        print_batch(batch, as_json=as_json)
+        print_batch(batch, items[batch.feed], as_json=as_json)
 
     if not as_json:
         _errors.print(f"starting Spark, root {lakehouse_root()}", style="dim", soft_wrap=True)
@@ -116,34 +124,181 @@ def run(names: tuple[str, ...], mode: str | None, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--watch", is_flag=True, help="Show it anew every 2 seconds, until Ctrl-C.")
 @as_json
-def status(as_json: bool) -> None:
-    """Show what was loaded so far, from the ledger; starts no Spark."""
-    rows = feed_status(lakehouse_root(), list(read_feeds().values()))
-    if as_json:
-        _print_json([asdict(row) for row in rows])
-        return
-    table = Table("feed", "table", box=None)
-    for title in ("batches", "objects", "bytes", "received", "kept", "duplicates", "quarantined"):
-        table.add_column(title, justify="right")
-    table.add_column("last batch (UTC)")
-    for row in rows:
-        last = f"{row.last_batch_at:%Y-%m-%d %H:%M:%S}" if row.last_batch_at else "never"
-        numbers = (
-            row.batches,
-            row.objects,
-            row.size_bytes,
-            row.received,
-            row.kept,
-            row.duplicates,
-            row.quarantined,
+def status(watch: bool, as_json: bool) -> None:
+    """Show what was loaded so far and how far each feed is.
+
+    From the ledger and from what running feeds write under LAKEHOUSE_ROOT/progress: starts no
+    Spark and asks no source. Lag is the age of the oldest thing that waited when the feed was
+    seen last; a feed that is not running is not seen, so look at that time first.
+    """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for machines: give one of them")
+    root, feeds = lakehouse_root(), list(read_feeds().values())
+    if watch:
+        watch_status(root, feeds)
+    elif as_json:
+        _print_json([asdict(row) for row in feed_status(root, feeds)])
+    else:
+        _console.print(status_tables(feed_status(root, feeds)))
+
+
+@cli.group()
+def queue() -> None:
+    """Queues that announce new objects, so that nothing need be listed."""
+
+
+@queue.command("create")
+@click.argument("name", metavar="FEED")
+@click.option("--location", help="s3://bucket/prefix/, for a feed that does not name it.")
+@click.option("--dry-run", is_flag=True, help="Show policies and changes; change nothing.")
+@as_json
+def create(name: str, location: str | None, dry_run: bool, as_json: bool) -> None:
+    """Make bucket → topic → queue for a feed, with a dead-letter queue.
+
+    FEED reads s3://bucket/prefix/ (cloudFiles), or is to be an s3-sqs feed over --location. What
+    is there already is kept; other notifications of the bucket are never touched. A second run
+    changes nothing. docs/iam.md says which permissions this takes.
+    """
+    feed = read_feeds().get(name)
+    location = location or getattr(feed, "location", None)
+    if not location:
+        raise ConfigurationError(
+            f"no feed {name!r} with a location in feeds.yml: declare it, or give "
+            "--location s3://bucket/prefix/"
         )
-        table.add_row(row.feed, row.table, *(f"{number:,}" for number in numbers), last)
+    report = create_queue(name, location, region=feed and feed.region, dry_run=dry_run)
+    if as_json:
+        _print_json(report.summary())
+    else:
+        _print_queue(report, feed.source if feed else "s3-sqs", dry_run=dry_run)
+
+
+def _print_queue(report: QueueReport, source: str, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    for step in report.steps:
+        differs = f": {', '.join(step.differs)}" if step.differs else ""
+        state = "unchanged" if step.action == "keep" else f"{would}{step.action}d{differs}"
+        _say(f"{step.resource}  {state}")
+    if all(step.action == "keep" for step in report.steps):
+        _say("nothing to change")
+    if dry_run:
+        for title, document in report.documents().items():
+            _say(f"\n{title}:\n{json.dumps(document, indent=2)}")
+    if report.queue_url:
+        _say(f"\nqueue URL: {report.queue_url}\n\nin loaders/feeds.yml:")
+        _say("\n".join(feed_lines(report.wiring.feed, source, report.queue_url)))
+
+
+@cli.group()
+def quarantine() -> None:
+    """Records that could not be loaded: why, where they came from, and loading them again."""
+
+
+a_reason = click.option("--reason", help="Only rows of this reason, such as invalid_json.")
+
+
+@quarantine.command("list")
+@click.option("--feed", help="Only this feed.")
+@as_json
+def list_quarantine(feed: str | None, as_json: bool) -> None:
+    """Count what is in quarantine by feed and reason; starts no Spark."""
+    groups = quarantine_groups(lakehouse_root(), feed)
+    if as_json:
+        _print_json([asdict(group) for group in groups])
+        return
+    if not groups:
+        _say("quarantine is empty")
+        return
+    table = Table("feed", "reason", box=None)
+    table.add_column("records", justify="right")
+    table.add_column("first seen (UTC)")
+    table.add_column("last seen (UTC)")
+    for group in groups:
+        seen = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (group.first_seen, group.last_seen))
+        table.add_row(group.feed, Text(group.reason), f"{group.records:,}", *seen)
     _console.print(table)
 
 
-def print_batch(batch: BatchReport, *, as_json: bool = False) -> None:
-    """One line a batch."""
+@quarantine.command("show")
+@click.argument("feed", metavar="FEED")
+@a_reason
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1))
+@click.option("--raw", is_flag=True, help="With the bytes received. They may be personal data.")
+@as_json
+def show(feed: str, reason: str | None, limit: int, raw: bool, as_json: bool) -> None:
+    """Show where the newest rows came from and why they are there; starts no Spark."""
+    rows = quarantine_rows(lakehouse_root(), feed, reason, limit, raw=raw)
+    if raw:
+        rows = [
+            row | {"raw": (row["raw"] or b"").decode(errors="backslashreplace")} for row in rows
+        ]
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        _say("nothing in quarantine")
+    for row in rows:
+        place = f"{row['container']} {row['item']}  version {row['version']}"
+        record = f"record {row['ordinal']}  byte {row['offset_bytes']}  batch {row['batch_id']}"
+        _say(_printable(f"{row['reason']}  {place}  {record}"))
+        if raw:
+            _say(f"    {_printable(row['raw'])}")
+
+
+@quarantine.command("replay")
+@click.argument("name", metavar="FEED")
+@a_reason
+@as_json
+def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
+    """Load what is in quarantine and can be read by now, exactly once.
+
+    Records are read again from the bytes kept; objects that were gone, refused or cut off are
+    fetched again. What still cannot be read stays. Ignored overwrites are loaded only when named:
+    --reason overwrite_ignored. Stop the feed's loader first.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    (feed,) = _chosen((name,))
+    spark = get_spark()
+    ensure_tables(spark, feed.table, kind_of(feed.source, allow_overwrites=True))
+    try:
+        report = replay(spark, feed, reason)
+    except (BotoCoreError, ClientError) as error:
+        _errors.print(
+            f"[red]error:[/red] feed {name}: {error}: what was loaded before is complete; "
+            "mend it and run the command again",
+            soft_wrap=True,
+        )
+        sys.exit(EXIT_FAILED)
+    finally:
+        spark.stop()
+    if as_json:
+        _print_json(asdict(report))
+        return
+    left = f", {report.quarantined:,} bad records found in them" if report.quarantined else ""
+    _say(
+        f"{feed.name}: {report.replaced:,} of {report.looked_at:,} rows left quarantine, "
+        f"{report.kept:,} records loaded{left}"
+    )
+
+
+def _printable(text: str) -> str:
+    """Nothing that would steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def _say(text: str) -> None:
+    """A line for people, not wrapped, and taken literally."""
+    _console.print(text, soft_wrap=True, markup=False)
+
+
+def print_batch(batch: BatchReport, items: str, *, as_json: bool = False) -> None:
+    """One line a batch; `items` says of what: objects, or shards."""
     if as_json:
         click.echo(json.dumps(asdict(batch)))
         return
@@ -157,7 +312,7 @@ def print_batch(batch: BatchReport, *, as_json: bool = False) -> None:
     )
     _console.print(
         f"{batch.feed}: batch {batch.batch_id}: {batch.kept:,} records of {batch.objects:,} "
-        f"objects{notes} ({batch.seconds:.1f} s)",
+        f"{items}{notes} ({batch.seconds:.1f} s)",
         soft_wrap=True,
     )
 

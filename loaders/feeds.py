@@ -2,46 +2,199 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from loaders.session import PROJECT_ROOT, ConfigurationError
+from loaders.sources.options import byte_option
+from loaders.sources.shards import parse_initial_position
 
 FEEDS_FILE = PROJECT_ROOT / "loaders" / "feeds.yml"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Positive = Annotated[int, Field(ge=1)]
 
 
-class Feed(BaseModel):
-    """One source of JSON records and the bronze table that keeps them."""
+class Feed(BaseModel, ABC):
+    """A source of JSON records and the bronze table that keeps them: what all feeds have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # What a batch of the feed is made of, in words.
+    items: ClassVar[str] = "objects"
+
     name: Name
-    source: Literal["cloudFiles"]
-    location: str
+    source: str
     table: TableName
     description: str
     region: str | None = None
-    max_files_per_trigger: int = Field(default=1000, ge=1)
     max_bytes_per_trigger: str | None = None
-    trigger_seconds: int = Field(default=10, ge=1)
+    trigger_seconds: Positive = 10
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """Where the records come from, in words."""
+
+    @property
+    def load_path(self) -> str | None:
+        """What the Spark source is to load(), where it takes a path."""
+        return None
 
     def source_options(self) -> dict[str, str]:
         """Options of the feed's Spark source."""
-        options = {
-            "cloudFiles.format": "records",
-            "cloudFiles.maxFilesPerTrigger": str(self.max_files_per_trigger),
-            "cloudFiles.maxBytesPerTrigger": self.max_bytes_per_trigger,
-            "cloudFiles.region": self.region,
+        return {
+            name: json.dumps(value) if isinstance(value, bool) else str(value)
+            for name, value in self._options().items()
+            if value is not None
         }
-        return {name: value for name, value in options.items() if value is not None}
+
+    @abstractmethod
+    def _options(self) -> dict[str, Any]: ...
+
+    @field_validator("max_bytes_per_trigger", mode="before")
+    @classmethod
+    def _check_bytes(cls, value: Any) -> Any:
+        if value is not None:
+            byte_option({"max_bytes_per_trigger": str(value)}, "max_bytes_per_trigger")
+            return str(value)
+        return value
+
+
+class CloudFilesFeed(Feed):
+    """Objects of a bucket or folder, found by listing or through a queue."""
+
+    source: Literal["cloudFiles"] = "cloudFiles"
+    location: str
+    use_notifications: bool | None = None
+    queue_url: str | None = None
+    backfill_interval: str | None = None
+    include_existing_files: bool = True
+    path_glob_filter: str | None = None
+    clean_source: Literal["OFF", "DELETE", "MOVE"] = "OFF"
+    clean_source_retention: str | None = None
+    clean_source_destination: str | None = None
+    allow_overwrites: bool = False
+    max_files_per_trigger: Positive = 1000
+
+    @property
+    def origin(self) -> str:
+        return self.location
+
+    @property
+    def load_path(self) -> str:
+        return self.location
+
+    @property
+    def is_notified(self) -> bool:
+        """Whether new objects come from the queue: where one is named, unless told otherwise."""
+        return bool(self.queue_url) if self.use_notifications is None else self.use_notifications
+
+    @model_validator(mode="after")
+    def _check_queue(self) -> CloudFilesFeed:
+        if self.use_notifications and not self.queue_url:
+            raise ValueError("use_notifications needs queue_url, the URL of the queue")
+        return self
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "cloudFiles.format": "records",
+            "cloudFiles.region": self.region,
+            "cloudFiles.useNotifications": self.is_notified,
+            "cloudFiles.queueUrl": self.queue_url or None,
+            "cloudFiles.backfillInterval": self.backfill_interval,
+            "cloudFiles.includeExistingFiles": self.include_existing_files,
+            "pathGlobFilter": self.path_glob_filter,
+            "cloudFiles.cleanSource": self.clean_source,
+            "cloudFiles.cleanSource.retentionDuration": self.clean_source_retention,
+            "cloudFiles.cleanSource.moveDestination": self.clean_source_destination,
+            "cloudFiles.allowOverwrites": self.allow_overwrites,
+            "cloudFiles.maxFilesPerTrigger": self.max_files_per_trigger,
+            "cloudFiles.maxBytesPerTrigger": self.max_bytes_per_trigger,
+        }
+
+
+class S3SqsFeed(Feed):
+    """Objects that S3 announces to a queue, wherever they lie."""
+
+    source: Literal["s3-sqs"] = "s3-sqs"
+    queue_url: Annotated[str, StringConstraints(min_length=1)]
+    allow_overwrites: bool = False
+    max_files_per_trigger: Positive = 1000
+
+    @property
+    def origin(self) -> str:
+        return self.queue_url
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "fileFormat": "records",
+            "queueUrl": self.queue_url,
+            "region": self.region,
+            "allowOverwrites": self.allow_overwrites,
+            "maxFilesPerTrigger": self.max_files_per_trigger,
+            "maxBytesPerTrigger": self.max_bytes_per_trigger,
+        }
+
+
+class KinesisFeed(Feed):
+    """The records of a Kinesis stream."""
+
+    items: ClassVar[str] = "shards"
+
+    source: Literal["kinesis"] = "kinesis"
+    stream: Annotated[str, StringConstraints(min_length=1)]
+    initial_position: str = "TRIM_HORIZON"
+    max_records_per_trigger: Positive | None = None
+    fail_on_data_loss: bool = True
+
+    @property
+    def origin(self) -> str:
+        return f"kinesis:{self.stream}"
+
+    @field_validator("initial_position", mode="before")
+    @classmethod
+    def _check_position(cls, value: Any) -> Any:
+        # YAML reads an unquoted time as such.
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        parse_initial_position(text)
+        return text
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "streamName": self.stream,
+            "region": self.region,
+            "initialPosition": self.initial_position,
+            "maxRecordsPerTrigger": self.max_records_per_trigger,
+            "maxBytesPerTrigger": self.max_bytes_per_trigger,
+            "failOnDataLoss": self.fail_on_data_loss,
+        }
+
+
+_FEED: TypeAdapter[Feed] = TypeAdapter(
+    Annotated[CloudFilesFeed | S3SqsFeed | KinesisFeed, Field(discriminator="source")]
+)
+_KEYS = {
+    kind.model_fields["source"].default: sorted(set(kind.model_fields) - {"name"})
+    for kind in (CloudFilesFeed, S3SqsFeed, KinesisFeed)
+}
 
 
 def read_feeds(path: Path = FEEDS_FILE) -> dict[str, Feed]:
@@ -64,7 +217,9 @@ def read_feeds(path: Path = FEEDS_FILE) -> dict[str, Feed]:
     feeds = {}
     for name, entry in declared.items():
         try:
-            feeds[name] = Feed(name=name, **_expand(entry or {}, path.name, name))
+            feeds[name] = _FEED.validate_python(
+                {**_expand(entry or {}, path.name, name), "name": name}
+            )
         except ValidationError as error:
             raise ConfigurationError(_explain(path.name, name, error)) from error
     tables = [feed.table.lower() for feed in feeds.values()]
@@ -100,11 +255,21 @@ def _expand(entry: dict, file: str, feed: str) -> dict:
 
 def _explain(file: str, feed: str, error: ValidationError) -> str:
     problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    where = f"{file}: feeds.{feed}.{key}"
-    if problem["type"] == "extra_forbidden":
-        allowed = sorted(set(Feed.model_fields) - {"name"})
-        return f"{where}: unknown key; allowed are {', '.join(allowed)}"
-    if problem["type"] == "missing":
-        return f"{where}: missing; {key} is required"
-    return f"{where}: {problem['msg'].removeprefix('Input ')}, not {problem['input']!r}"
+    source, *place = problem["loc"] or ("",)
+    where = ".".join(str(part) for part in (f"{file}: feeds.{feed}", *place))
+    message = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    match problem["type"]:
+        case "union_tag_not_found":
+            return f"{where}.source: missing; it is one of {', '.join(_KEYS)}"
+        case "union_tag_invalid":
+            return (
+                f"{where}.source: should be one of {', '.join(_KEYS)}, "
+                f"not {problem['input']['source']!r}"
+            )
+        case "extra_forbidden":
+            return f"{where}: unknown key; allowed for {source} are {', '.join(_KEYS[source])}"
+        case "missing":
+            return f"{where}: missing; {place[-1]} is required"
+        case "value_error":
+            return f"{where}: {message}"
+    return f"{where}: {message}, not {problem['input']!r}"

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, batch_writer, ensure_tables
 from loaders.feeds import Feed
+from loaders.kinds import Kind, kind_of
+from loaders.listener import FeedListener, listening
+from loaders.replay import finish_replay, is_replay_unfinished
 from loaders.session import lakehouse_root
 from loaders.sources import register
 
@@ -26,9 +29,11 @@ def run_once(
 
     Returns: the feeds that failed, with the cause; the others are loaded all the same.
     """
-    queries, failed = _start_all(spark, feeds, report, once=True)
-    for feed, query in queries.items():
-        failed |= _await(feed, query)
+    feeds = list(feeds)
+    with listening(spark, lakehouse_root(), feeds, once=True) as listener:
+        queries, failed = _start_all(spark, feeds, listener.noting(report), once=True)
+        for feed, query in queries.items():
+            failed |= _await(feed, query, listener)
     return failed
 
 
@@ -42,13 +47,15 @@ def run_continuously(
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
-    queries, failed = _start_all(spark, feeds, report, once=False)
-    while not stop.wait(0.5) and any(query.isActive for query in queries.values()):
-        pass
-    for feed, query in queries.items():
-        if query.isActive:
-            _stop_between_batches(query)
-        failed |= _await(feed, query)
+    feeds = list(feeds)
+    with listening(spark, lakehouse_root(), feeds, once=False) as listener:
+        queries, failed = _start_all(spark, feeds, listener.noting(report), once=False)
+        while not stop.wait(0.5) and any(query.isActive for query in queries.values()):
+            pass
+        for feed, query in queries.items():
+            if query.isActive:
+                _stop_between_batches(query)
+            failed |= _await(feed, query, listener)
     return failed
 
 
@@ -59,19 +66,33 @@ def start(
     from pyspark.sql import functions as F
 
     register(spark)
-    ensure_tables(spark, feed.table)
-    trigger = {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} s"}
+    kind = _kind(feed)
+    ensure_tables(spark, feed.table, kind)
+    trigger = (
+        {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} seconds"}
+    )
     return (
         spark.readStream.format(feed.source)
         .options(**feed.source_options())
-        .load(feed.location)
+        .load(feed.load_path)
         .withColumn("_ingested_at", F.current_timestamp())
         .writeStream.queryName(feed.name)
-        .foreachBatch(batch_writer(feed.name, feed.table, report))
+        .foreachBatch(batch_writer(feed.name, feed.table, kind, report))
         .option("checkpointLocation", str(lakehouse_root() / "checkpoints" / feed.name))
         .trigger(**trigger)
         .start()
     )
+
+
+def _kind(feed: Feed) -> Kind:
+    return kind_of(feed.source, allow_overwrites=getattr(feed, "allow_overwrites", True))
+
+
+def _finish_replay(spark: SparkSession, feed: Feed) -> None:
+    """A replay that was cut short has its batch before any new one."""
+    if is_replay_unfinished(feed.name):
+        ensure_tables(spark, feed.table, _kind(feed))
+        finish_replay(spark, feed.name, feed.table)
 
 
 def _start_all(
@@ -84,12 +105,22 @@ def _start_all(
     """The queries that started, and the feeds that did not, with the cause."""
     from pyspark.errors import PySparkException
 
+    feeds = list(feeds)
     queries, failed = {}, {}
-    for feed in feeds:
-        try:
-            queries[feed] = start(spark, feed, report, once=once)
-        except PySparkException as error:
-            failed[feed.name] = root_cause(str(error))
+
+    def each(deed: Callable[[Feed], None]) -> None:
+        for feed in feeds:
+            try:
+                if feed.name not in failed:
+                    deed(feed)
+            except PySparkException as error:
+                failed[feed.name] = root_cause(str(error))
+
+    def begin(feed: Feed) -> None:
+        queries[feed] = start(spark, feed, report, once=once)
+
+    each(lambda feed: _finish_replay(spark, feed))  # while no query writes to shared tables
+    each(begin)
     return queries, failed
 
 
@@ -101,7 +132,7 @@ def _stop_between_batches(query: StreamingQuery) -> None:
     query.stop()
 
 
-def _await(feed: Feed, query: StreamingQuery) -> dict[str, str]:
+def _await(feed: Feed, query: StreamingQuery, listener: FeedListener) -> dict[str, str]:
     from pyspark.errors import StreamingQueryException
 
     try:
@@ -109,6 +140,8 @@ def _await(feed: Feed, query: StreamingQuery) -> dict[str, str]:
     except StreamingQueryException as error:
         logging.getLogger(__name__).debug("feed %s", feed.name, exc_info=error)
         return {feed.name: root_cause(str(error))}
+    finally:
+        listener.wait_for_end(query.id)
     return {}
 
 

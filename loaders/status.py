@@ -1,23 +1,29 @@
-"""What the loaders have done, from bronze.ledger, without starting Spark."""
+"""What the loaders have done and how far they are, without starting Spark or asking a source."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from loaders.feeds import Feed
+from loaders.journal import Backlog, Progress, read_progress
 
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """Totals of one feed. Sizes in bytes, times UTC."""
+    """One feed: totals of bronze.ledger, and what its query said of itself last.
+
+    Sizes in bytes, times UTC. None: the feed has not run, or its kind of source has no such thing.
+    """
 
     feed: str
     table: str
+    source: str
     batches: int
     objects: int
     size_bytes: int
@@ -26,15 +32,62 @@ class FeedStatus:
     duplicates: int
     quarantined: int
     last_batch_at: datetime | None
+    state: str | None
+    seen_at: datetime | None
+    lag_seconds: float | None
+    backlog_objects: int | None
+    backlog_bytes: int | None
+    oldest_unloaded: str | None
+    oldest_unloaded_at: datetime | None
+    queue_messages: int | None
+    queue_messages_in_flight: int | None
+    dead_letter_messages: int | None
+    oldest_message_at: datetime | None
+    millis_behind_latest: dict[str, int] | None
+    losses: int | None
+    rows_per_second: float | None
+    bytes_per_second: float | None
 
 
 def feed_status(root: Path, feeds: list[Feed]) -> list[FeedStatus]:
     """One row per feed, in the order given; zeros where nothing was loaded yet."""
     totals = _ledger_totals(root / "warehouse" / "bronze.db" / "ledger")
     return [
-        FeedStatus(feed=feed.name, table=f"bronze.{feed.table}", **totals.get(feed.name, _NOTHING))
+        FeedStatus(
+            feed=feed.name,
+            table=f"bronze.{feed.table}",
+            source=feed.source,
+            **totals.get(feed.name, _NOTHING),
+            **_standing(read_progress(root, feed.name)),
+        )
         for feed in feeds
     ]
+
+
+def _standing(said: Progress | None) -> dict[str, object]:
+    backlog = (said and said.backlog) or Backlog()
+    lag_ms = said and said.lag_ms
+    return {
+        "state": said and said.state,
+        "seen_at": _time(said and said.seen_ms),
+        "lag_seconds": None if lag_ms is None else lag_ms / 1000,
+        "backlog_objects": backlog.objects,
+        "backlog_bytes": backlog.size_bytes,
+        "oldest_unloaded": backlog.oldest_object,
+        "oldest_unloaded_at": _time(backlog.oldest_object_ms),
+        "queue_messages": backlog.queue_messages,
+        "queue_messages_in_flight": backlog.queue_messages_in_flight,
+        "dead_letter_messages": backlog.dead_letter_messages,
+        "oldest_message_at": _time(backlog.oldest_message_ms),
+        "millis_behind_latest": backlog.millis_behind,
+        "losses": backlog.losses,
+        "rows_per_second": said and said.rows_per_second,
+        "bytes_per_second": said and said.bytes_per_second,
+    }
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 _SUMS = ("size_bytes", "received", "kept", "duplicates", "quarantined")
@@ -46,11 +99,13 @@ def _ledger_totals(path: Path) -> dict[str, dict]:
         ledger = DeltaTable(str(path))
     except TableNotFoundError:
         return {}
-    rows = ledger.to_pyarrow_table(columns=["feed", "batch_id", "ingested_at", *_SUMS])
+    rows = ledger.to_pyarrow_table(columns=["feed", "batch_id", "item", "ingested_at", *_SUMS])
+    # A batch without records has a row that names no item.
+    rows = rows.append_column("items", pc.cast(pc.not_equal(rows["item"], ""), "int64"))
     grouped = rows.group_by("feed").aggregate(
         [
             ("batch_id", "count_distinct"),
-            ("batch_id", "count"),
+            ("items", "sum"),
             ("ingested_at", "max"),
             *((name, "sum") for name in _SUMS),
         ]
@@ -58,7 +113,7 @@ def _ledger_totals(path: Path) -> dict[str, dict]:
     return {
         row["feed"]: {
             "batches": row["batch_id_count_distinct"],
-            "objects": row["batch_id_count"],
+            "objects": row["items_sum"],
             "last_batch_at": row["ingested_at_max"],
             **{name: row[f"{name}_sum"] for name in _SUMS},
         }

@@ -80,7 +80,8 @@ def lakehouse(spark: Any, root: Path) -> Path:
         shutil.rmtree(root / "warehouse" / f"{schema}.db", ignore_errors=True)
     for schema in ("bronze", "silver", "gold", "ops"):
         spark.sql(f"create schema if not exists {schema}")
-    shutil.rmtree(root / "checkpoints", ignore_errors=True)
+    for folder in ("checkpoints", "progress"):
+        shutil.rmtree(root / folder, ignore_errors=True)
     # Delta remembers the tables of the folders that are gone.
     spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
     return root

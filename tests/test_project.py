@@ -269,6 +269,8 @@ def test_every_feed_has_a_source_of_its_name_in_snake_case(manifest: Any) -> Non
 
 def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -> None:
     from loaders import bronze
+    from loaders.feeds import read_feeds
+    from loaders.kinds import kind_of
 
     def columns(ddl: str) -> dict[str, str]:
         return dict(part.split() for part in ddl.split(","))
@@ -277,14 +279,15 @@ def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -
         "ledger": columns(bronze.LEDGER_COLUMNS),
         "quarantine": columns(bronze.QUARANTINE_COLUMNS),
     }
-    objects = columns(bronze.BRONZE_OBJECT_COLUMNS)
+    written |= {
+        feed.table: columns(kind_of(feed.source, allow_overwrites=False).columns)
+        for feed in read_feeds().values()
+    }
     for source in manifest.sources.values():
         if source.schema != "bronze":
             continue
         declared = {column.name: column.data_type for column in source.columns.values()}
-        assert list(declared.items()) == list(written.get(source.identifier, objects).items()), (
-            source.identifier
-        )
+        assert list(declared.items()) == list(written[source.identifier].items()), source.identifier
 
 
 def test_seeds_are_typed_and_keep_to_what_session_mode_loads_right(manifest: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -19,6 +21,8 @@ _RECEIVERS = 4
 _BATCH = 10  # SQS hands over and deletes at most ten messages a call
 VISIBILITY_SECONDS = 300
 
+log = logging.getLogger(__name__)
+
 
 class Discovery(ABC):
     """Tells the state of a stream which objects there are."""
@@ -33,11 +37,15 @@ class Discovery(ABC):
         """
 
     @abstractmethod
+    def skip_existing(self, state: ObjectState) -> int:
+        """Note what is there now as never to be read; returns how many objects."""
+
+    @abstractmethod
     def acknowledge(self, state: ObjectState) -> None:
         """Everything planned is in the sink: what announced it may be forgotten."""
 
     @abstractmethod
-    def backlog(self) -> Mapping[str, Any]:
+    def backlog(self, state: ObjectState) -> Mapping[str, Any]:
         """What waits outside the state, by the source's own account."""
 
     @abstractmethod
@@ -56,13 +64,24 @@ class Listing(Discovery):
         self.allow_overwrites = allow_overwrites
 
     def discover(self, state: ObjectState, *, run_once: bool) -> None:
+        found = 0
         for page in list_objects(self.location, self.settings):
-            state.discover(page, allow_overwrites=self.allow_overwrites)
+            found += state.discover(page, allow_overwrites=self.allow_overwrites)
+        state.note("found_by_listing", found)
+        state.note("listed_ms", _now_ms())
+
+    def skip_existing(self, state: ObjectState) -> int:
+        skipped = 0
+        for page in list_objects(self.location, self.settings):
+            state.mark_planned(page)
+            skipped += len(page)
+        state.note("listed_ms", _now_ms())
+        return skipped
 
     def acknowledge(self, state: ObjectState) -> None:
         """Nothing announced the objects."""
 
-    def backlog(self) -> Mapping[str, Any]:
+    def backlog(self, state: ObjectState) -> Mapping[str, Any]:
         return {}
 
     def stop(self) -> None:
@@ -75,7 +94,15 @@ class Notifications(Discovery):
     A message is deleted once every object it names is in the sink. Until then its visibility is
     extended, so that no other consumer gets it; if this process dies, SQS hands it out again and
     its objects are known as read. A message that cannot be read becomes an object of its own, so
-    that it ends in quarantine with its body, and is deleted after that.
+    that it ends in quarantine with its body, and is deleted after that. So none is received over
+    and over, unless the loader dies over and over while it holds it: then the queue's redrive
+    policy takes it away, and the backlog shows it as a dead letter.
+
+    Args:
+        listing: how to list the location. That is done once, for what was there before the queue,
+            and again whenever the backfill interval has passed, for what no message told of;
+            None: whatever the messages name is read, and nothing is listed.
+        backfill_seconds: the interval, or None: never again.
     """
 
     def __init__(
@@ -84,17 +111,22 @@ class Notifications(Discovery):
         settings: ClientSettings,
         allow_overwrites: bool,
         *,
-        location: Location | None = None,
+        listing: Listing | None = None,
+        backfill_seconds: int | None = None,
         wait_seconds: int = 1,
     ) -> None:
         self.queue_url = queue_url
         self.settings = settings
         self.allow_overwrites = allow_overwrites
-        self.location = location
+        self.listing = listing
+        self.backfill_seconds = backfill_seconds
         self.wait_seconds = wait_seconds
         self._heartbeat: threading.Thread | None = None
         self._stopped = threading.Event()
-        self._receipts: dict[str, str] = {}
+        self._receipts: dict[str, tuple[str, int]] = {}  # and when the message was sent, ms
+        # Since the start of the query.
+        self._counts = {"redeliveredMessages": 0, "mostReceives": 0, "unreadableMessages": 0}
+        self._dead_letter_url: str | None = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -103,7 +135,9 @@ class Notifications(Discovery):
 
     def discover(self, state: ObjectState, *, run_once: bool) -> None:
         self._start_heartbeat()
-        began_ms = time.time_ns() // 10**6
+        began_ms = _now_ms()
+        if self.listing is not None and self._listing_is_due(state, began_ms):
+            self.listing.discover(state, run_once=run_once)
         while True:
             messages = self._receive()
             late = [message for message in messages if run_once and _sent_ms(message) > began_ms]
@@ -112,6 +146,17 @@ class Notifications(Discovery):
                 self._return(late)
             if not messages or late or not run_once:
                 return
+
+    def _listing_is_due(self, state: ObjectState, now_ms: int) -> bool:
+        listed_ms = state.fact("listed_ms")
+        if listed_ms is None:
+            return True
+        return (
+            self.backfill_seconds is not None and now_ms >= listed_ms + self.backfill_seconds * 1000
+        )
+
+    def skip_existing(self, state: ObjectState) -> int:
+        return 0 if self.listing is None else self.listing.skip_existing(state)
 
     def _receive(self) -> list[dict[str, Any]]:
         def receive(_: int) -> list[dict[str, Any]]:
@@ -132,11 +177,12 @@ class Notifications(Discovery):
 
     def _note(self, state: ObjectState, messages: list[dict[str, Any]]) -> None:
         with self._lock:
-            self._receipts |= {m["MessageId"]: m["ReceiptHandle"] for m in messages}
+            self._receipts |= {m["MessageId"]: (m["ReceiptHandle"], _sent_ms(m)) for m in messages}
         noted = []
         for message in messages:
             body = message["Body"]
             notification = parse_notification(body)
+            self._count(message, is_readable=notification.error is None)
             objects = [
                 ObjectVersion(
                     ref.bucket,
@@ -155,24 +201,28 @@ class Notifications(Discovery):
             noted.append(Message(message["MessageId"], objects, kept_body))
         state.note_messages(noted, allow_overwrites=self.allow_overwrites)
 
+    def _count(self, message: Mapping[str, Any], *, is_readable: bool) -> None:
+        receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+        self._counts["redeliveredMessages"] += receives > 1
+        self._counts["mostReceives"] = max(self._counts["mostReceives"], receives)
+        self._counts["unreadableMessages"] += not is_readable
+
     def _is_wanted(self, bucket: str, key: str) -> bool:
-        if self.location is None:
+        if self.listing is None:
             return is_data(key)
-        if bucket != self.location.bucket or not key.startswith(self.location.prefix):
-            return False
-        return is_data(key.removeprefix(self.location.prefix))
+        return self.listing.location.holds(bucket, key)
 
     def acknowledge(self, state: ObjectState) -> None:
         done = state.finished_messages()
         with self._lock:
-            entries = [(name, self._receipts[name]) for name in done if name in self._receipts]
-        for at in range(0, len(entries), _BATCH):
-            batch = entries[at : at + _BATCH]
+            receipts = [self._receipts[name][0] for name in done if name in self._receipts]
+        for at in range(0, len(receipts), _BATCH):
+            batch = receipts[at : at + _BATCH]
             self._sqs.delete_message_batch(
                 QueueUrl=self.queue_url,
                 Entries=[
                     {"Id": str(number), "ReceiptHandle": receipt}
-                    for number, (_, receipt) in enumerate(batch)
+                    for number, receipt in enumerate(batch)
                 ],
             )
         # A receipt that has gone stale deletes nothing: the message comes again, its objects are
@@ -198,29 +248,85 @@ class Notifications(Discovery):
     def _extend_visibility(self) -> None:
         while not self._stopped.wait(VISIBILITY_SECONDS / 3):
             with self._lock:
-                receipts = list(self._receipts.values())
-            for at in range(0, len(receipts), _BATCH):
-                self._sqs.change_message_visibility_batch(
-                    QueueUrl=self.queue_url,
-                    Entries=[
-                        {
-                            "Id": str(number),
-                            "ReceiptHandle": receipt,
-                            "VisibilityTimeout": VISIBILITY_SECONDS,
-                        }
-                        for number, receipt in enumerate(receipts[at : at + _BATCH])
-                    ],
-                )
+                held = [(name, receipt) for name, (receipt, _) in self._receipts.items()]
+            batches = [held[at : at + _BATCH] for at in range(0, len(held), _BATCH)]
+            with ThreadPoolExecutor(_RECEIVERS) as pool:  # a hundred thousand take a minute
+                list(pool.map(self._extend, batches))
 
-    def backlog(self) -> Mapping[str, Any]:
+    def _extend(self, held: list[tuple[str, str]]) -> None:
+        """Extend the visibility of a batch; a failure must not end the heartbeat."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self._sqs.change_message_visibility_batch(
+                QueueUrl=self.queue_url,
+                Entries=[
+                    {
+                        "Id": str(number),
+                        "ReceiptHandle": receipt,
+                        "VisibilityTimeout": VISIBILITY_SECONDS,
+                    }
+                    for number, (_, receipt) in enumerate(held)
+                ],
+            )
+        except (BotoCoreError, ClientError) as error:
+            log.warning("%d messages are not held any longer: %s", len(held), error)
+            return
+        # Held for 12 hours, which is as long as SQS allows, or deleted: nothing is left to extend.
+        failed = [entry for entry in answer.get("Failed", ()) if entry["SenderFault"]]
+        stale = [held[int(entry["Id"])] for entry in failed]
+        with self._lock:
+            for name, receipt in stale:
+                if self._receipts.get(name, (None,))[0] == receipt:
+                    del self._receipts[name]
+
+    def backlog(self, state: ObjectState) -> Mapping[str, Any]:
         attributes = self._sqs.get_queue_attributes(
             QueueUrl=self.queue_url,
-            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+            AttributeNames=[
+                "ApproximateNumberOfMessages",
+                "ApproximateNumberOfMessagesNotVisible",
+                "RedrivePolicy",
+            ],
         )["Attributes"]
-        return {
+        with self._lock:
+            sent_ms = [sent for _, sent in self._receipts.values()]
+        waiting = {
             "queueMessages": int(attributes["ApproximateNumberOfMessages"]),
             "queueMessagesInFlight": int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+            "deadLetterMessages": self._dead_letters(attributes.get("RedrivePolicy")),
+            **self._counts,
+            # Of those received here: SQS tells the age of what waits to CloudWatch only.
+            "oldestMessageSentMs": min(sent_ms, default=None),
         }
+        if self.listing is None:
+            return waiting
+        return waiting | {
+            "listedMs": state.fact("listed_ms"),
+            "foundByListing": state.fact("found_by_listing") or 0,
+        }
+
+    def _dead_letters(self, redrive_policy: str | None) -> int | None:
+        """Messages in the dead-letter queue; None: there is none, or it may not be seen."""
+        from botocore.exceptions import ClientError
+
+        if not redrive_policy:
+            return None
+        *_, account, name = json.loads(redrive_policy)["deadLetterTargetArn"].split(":")
+        try:
+            self._dead_letter_url = (
+                self._dead_letter_url
+                or self._sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)[
+                    "QueueUrl"
+                ]
+            )
+            found = self._sqs.get_queue_attributes(
+                QueueUrl=self._dead_letter_url, AttributeNames=["ApproximateNumberOfMessages"]
+            )
+        except ClientError as error:
+            log.warning("the dead-letter queue %s cannot be seen: %s", name, error)
+            return None
+        return int(found["Attributes"]["ApproximateNumberOfMessages"])
 
     def stop(self) -> None:
         self._stopped.set()
@@ -228,6 +334,10 @@ class Notifications(Discovery):
     @property
     def _sqs(self) -> Any:
         return client("sqs", self.settings)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 10**6
 
 
 def _sent_ms(message: dict[str, Any]) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -28,11 +28,14 @@ from pyspark.sql.types import (
     MapType,
     ShortType,
     StringType,
-    StructField,
     StructType,
     TimestampNTZType,
     TimestampType,
 )
+
+from loaders.sources.schemas import Evolution, NewColumns
+
+RESCUED = "_rescued_data"
 
 Converter = Callable[[Any], Any]
 
@@ -42,7 +45,15 @@ _LONG_NUMBER = re.compile(rb"[0-9.]{17}")
 
 
 class Misfit(ValueError):
-    """A JSON value that a column's type cannot hold without loss."""
+    """A JSON value that a column's type cannot hold without loss.
+
+    rest: what does not fit; fitted: what of a struct or an array does.
+    """
+
+    def __init__(self, rest: Any, fitted: Any = None) -> None:
+        super().__init__(rest)
+        self.rest = rest
+        self.fitted = fitted
 
 
 def parse_json(data: bytes) -> Any:
@@ -70,34 +81,42 @@ def as_text(value: Any) -> str:
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
-def infer_schema(records: list[bytes], rescued_column: str = "_rescued_data") -> StructType:
-    """The top-level keys of a sample, in order of appearance, all as string, and rescued data."""
-    keys: dict[str, None] = {}
-    for record in records:
-        value = parse_json(record)
-        if isinstance(value, dict):
-            keys.update(dict.fromkeys(value))
-    names = [*(key for key in keys if key != rescued_column), rescued_column]
-    return StructType([StructField(name, StringType()) for name in names])
-
-
 class ColumnParser:
     """Collects records as rows of a schema and hands them out as Arrow batches.
 
     Columns are matched by name, exactly. A key without a column, a value that does not fit its
     column, and a record that is no JSON object go to the rescued-data column, as a JSON object
-    that names the file; the other columns of the row are filled as far as they fit.
+    that names the file; the other columns of the row are filled as far as they fit. Of a struct
+    or an array the parts that fit stay, and the rest is rescued.
+
+    Args:
+        schema: the columns. `_metadata` is filled from what is known of the object, where it is
+            a struct of METADATA_FIELDS.
+        rescued_column: the name of the rescued-data column, if the schema has it.
+        evolution: where given, a record with a key that the schema has not raises NewColumns.
+
+    Raises:
+        ValueError: a column of a type that JSON cannot fill.
     """
 
-    def __init__(self, schema: StructType, rescued_column: str = "_rescued_data") -> None:
-        self._arrow = to_arrow_schema(schema, prefers_large_types=False)
+    def __init__(
+        self,
+        schema: StructType,
+        rescued_column: str = RESCUED,
+        evolution: Evolution | None = None,
+    ) -> None:
+        self.schema = schema
+        self._arrow = to_arrow_schema(schema, timezone="UTC", prefers_large_types=False)
         self._rescued_column = rescued_column
+        self._evolution = evolution
+        self.has_metadata = is_file_metadata(schema)
+        self._has_rescued = rescued_column in schema.names
+        own = {METADATA if self.has_metadata else None, rescued_column}
         self._converters = {
             field.name: converter(field.dataType)
             for field in schema.fields
-            if field.name != rescued_column
+            if field.name not in own
         }
-        self._has_rescued = rescued_column in schema.names
         self._names = schema.names
         self._start()
 
@@ -106,10 +125,19 @@ class ColumnParser:
         self.bytes = 0
         self._columns: dict[str, list[Any]] = {name: [] for name in self._names}
 
-    def add(self, data: bytes, error: str | None, *, path: str) -> None:
-        """Add one record; `error` is why it could not be read whole, or None."""
-        self.rows += 1
-        self.bytes += len(data)
+    def add(
+        self,
+        data: bytes,
+        error: str | None,
+        *,
+        path: str,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add one record; `error` is why it could not be read whole, or None.
+
+        Raises:
+            NewColumns: the record has columns that the schema has not, and the schema evolves.
+        """
         rescued: dict[str, Any] = {}
         value: Any = None
         if error is None:
@@ -118,20 +146,40 @@ class ColumnParser:
             rescued["_corrupt_record"] = data.decode(errors="replace")
             rescued["_error"] = error or "not_an_object"
             value = {}
+        cells = self._convert(value, rescued)
+        known = self._converters.keys()
+        if rescued or not value.keys() <= known:
+            self._refuse_new_columns(value, path)
+            rescued |= {name: value[name] for name in value if name not in known}
+            rescued["_file_path"] = path
+        if self._has_rescued:
+            cells[self._rescued_column] = as_text(rescued) if rescued else None
+        if self.has_metadata:
+            cells[METADATA] = metadata
+        for name, column in self._columns.items():
+            column.append(cells[name])
+        self.rows += 1
+        self.bytes += len(data)
+
+    def _refuse_new_columns(self, value: dict[str, Any], path: str) -> None:
+        if self._evolution is not None:
+            grown = self._evolution.grown(self.schema, value)
+            if grown != self.schema:
+                raise NewColumns(grown, path)
+
+    def _convert(self, value: dict[str, Any], rescued: dict[str, Any]) -> dict[str, Any]:
+        """The columns' cells; what does not fit is added to `rescued`."""
+        cells = {}
         for name, convert in self._converters.items():
             cell = value.get(name)
             if cell is not None:
                 try:
                     cell = convert(cell)
-                except Misfit:
-                    rescued[name] = cell
-                    cell = None
-            self._columns[name].append(cell)
-        if self._has_rescued:
-            rescued |= {name: cell for name, cell in value.items() if name not in self._converters}
-            self._columns[self._rescued_column].append(
-                as_text({**rescued, "_file_path": path}) if rescued else None
-            )
+                except Misfit as misfit:
+                    rescued[name] = misfit.rest
+                    cell = misfit.fitted
+            cells[name] = cell
+        return cells
 
     def flush(self) -> pa.RecordBatch:
         """The rows since the last flush."""
@@ -141,6 +189,23 @@ class ColumnParser:
         )
         self._start()
         return batch
+
+
+METADATA = "_metadata"
+METADATA_FIELDS: dict[str, DataType] = {
+    "file_path": StringType(),
+    "file_name": StringType(),
+    "file_size": LongType(),
+    "file_modification_time": TimestampType(),
+}
+
+
+def is_file_metadata(schema: StructType) -> bool:
+    """Whether the schema asks for `_metadata`: a struct of METADATA_FIELDS and nothing else."""
+    kind = schema[METADATA].dataType if METADATA in schema.names else None
+    return isinstance(kind, StructType) and all(
+        METADATA_FIELDS.get(field.name) == field.dataType for field in kind
+    )
 
 
 def converter(data_type: DataType) -> Converter:  # noqa: PLR0911 - a table of types
@@ -248,6 +313,9 @@ _SIMPLE: dict[type[DataType], Converter] = {
 }
 
 
+_ALL_DIGITS = Context(prec=38)  # Python's default rounds to 28
+
+
 def _decimal(data_type: DecimalType) -> Converter:
     unit = Decimal(1).scaleb(-data_type.scale)
     limit = Decimal(10) ** (data_type.precision - data_type.scale)
@@ -257,7 +325,7 @@ def _decimal(data_type: DecimalType) -> Converter:
             raise Misfit(value)
         try:
             number = Decimal(str(value))
-            exact = number.quantize(unit)
+            exact = number.quantize(unit, context=_ALL_DIGITS)
         except InvalidOperation:
             raise Misfit(value) from None
         if exact != number or abs(exact) >= limit:
@@ -271,7 +339,10 @@ def _array(element: Converter) -> Converter:
     def convert(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise Misfit(value)
-        return [None if item is None else element(item) for item in value]
+        fitted, fits = _each(element, value)
+        if not fits:
+            raise Misfit(value, fitted)
+        return fitted
 
     return convert
 
@@ -280,18 +351,43 @@ def _map(element: Converter) -> Converter:
     def convert(value: Any) -> list[tuple[str, Any]]:
         if not isinstance(value, dict):
             raise Misfit(value)
-        return [(key, None if item is None else element(item)) for key, item in value.items()]
+        fitted, fits = _each(element, value.values())
+        pairs = list(zip(value, fitted, strict=True))
+        if not fits:
+            raise Misfit(value, pairs)
+        return pairs
 
     return convert
 
 
+def _each(element: Converter, values: Iterable[Any]) -> tuple[list[Any], bool]:
+    """The values converted as far as they fit, and whether all of them did."""
+    fitted, fits = [], True
+    for item in values:
+        try:
+            fitted.append(None if item is None else element(item))
+        except Misfit as misfit:
+            fitted.append(misfit.fitted)
+            fits = False
+    return fitted, fits
+
+
 def _struct(fields: dict[str, Converter]) -> Converter:
     def convert(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict) or not value.keys() <= fields.keys():
+        if not isinstance(value, dict):
             raise Misfit(value)
-        return {
-            name: None if value.get(name) is None else field(value[name])
-            for name, field in fields.items()
-        }
+        fitted: dict[str, Any] = dict.fromkeys(fields)
+        rest: dict[str, Any] = {}
+        for name, item in value.items():
+            if name not in fields:
+                rest[name] = item
+            elif item is not None:
+                try:
+                    fitted[name] = fields[name](item)
+                except Misfit as misfit:
+                    fitted[name], rest[name] = misfit.fitted, misfit.rest
+        if rest:
+            raise Misfit(rest, fitted)
+        return fitted
 
     return convert

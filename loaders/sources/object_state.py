@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from loaders.sources.objects import OVERWRITE, ObjectVersion
+from loaders.sources.objects import OBJECT, OVERWRITE, ObjectVersion
 
 _SCHEMA = """
 create table if not exists object (
@@ -41,13 +41,30 @@ create table if not exists message_object (
     version text not null,
     primary key (id, bucket, key, version)
 ) without rowid;
+create table if not exists fact (
+    name text primary key,
+    value integer not null
+) without rowid;
+create table if not exists loaded (
+    bucket text not null,
+    key text not null,
+    version text not null,
+    loaded_ms integer not null,
+    primary key (bucket, key, version)
+) without rowid;
+create index if not exists by_time on loaded (loaded_ms);
 """
 _FIELDS = "bucket, key, version, size_bytes, modified_ms, version_id, kind"
-# The first version of a key that was found wins; a later one becomes a note of the overwrite.
+# The first version of a key that can be read wins; a later one becomes a note of the overwrite.
+# One that waits without a version id cannot be read any more once a later one is there.
 _DISCOVER_FIRST = f"""
 insert or ignore into object ({_FIELDS})
 select ?1, ?2, ?3, ?4, ?5, ?6, case
-    when ?7 = 'object' and exists (select 1 from object where bucket = ?1 and key = ?2)
+    when ?7 = 'object' and exists (
+        select 1 from object
+        where bucket = ?1 and key = ?2
+        and (planned = 1 or version_id is not null or modified_ms > ?5)
+    )
     then '{OVERWRITE}' else ?7 end
 """
 _DISCOVER_ALL = f"insert or ignore into object ({_FIELDS}) values (?, ?, ?, ?, ?, ?, ?)"
@@ -74,12 +91,21 @@ class ObjectState:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript("pragma journal_mode = wal; pragma synchronous = full;")
         self._db.executescript(_SCHEMA)
+        if self.fact("planned") is None:
+            # Counting takes time in proportion to all that was ever loaded: once, then kept.
+            count = self._db.execute("select count(*) from object where planned = 1").fetchone()[0]
+            self.note("planned", count)
 
-    def discover(self, objects: Iterable[ObjectVersion], *, allow_overwrites: bool) -> None:
-        """Note objects that were found; known ones stay as they are."""
+    def discover(self, objects: Iterable[ObjectVersion], *, allow_overwrites: bool) -> int:
+        """Note objects that were found; known ones stay as they are.
+
+        Returns: how many were not known.
+        """
+        before = self._db.total_changes
         self._db.execute("begin")
         self._db.executemany(_DISCOVER_ALL if allow_overwrites else _DISCOVER_FIRST, objects)
         self._db.execute("commit")
+        return self._db.total_changes - before
 
     def note_messages(self, messages: Iterable[Message], *, allow_overwrites: bool) -> None:
         """Note messages together with the objects they name."""
@@ -121,13 +147,31 @@ class ObjectState:
         row = self._db.execute("select body from message where id = ?", (message_id,)).fetchone()
         return row[0] if row else None
 
-    def mark_planned(self, objects: Iterable[ObjectVersion]) -> None:
-        """Record the objects of a logged offset."""
+    def mark_planned(
+        self, objects: Iterable[ObjectVersion], *, loaded_ms: int | None = None
+    ) -> None:
+        """Record the objects of a logged offset, or those that are never to be planned.
+
+        Args:
+            loaded_ms: when they were loaded, where they shall be cleaned up after a time.
+        """
+        objects = list(objects)
         self._db.execute("begin immediate")
+        if loaded_ms is not None:
+            self._db.executemany(
+                "insert or ignore into loaded select ?1, ?2, ?3, ?4 where not exists (select 1 "
+                "from object where bucket = ?1 and key = ?2 and version = ?3 and planned = 1)",
+                [(*item[:3], loaded_ms) for item in objects if item.kind == OBJECT],
+            )
+        before = self._db.total_changes
         self._db.executemany(
             f"insert into object ({_FIELDS}, planned) values (?, ?, ?, ?, ?, ?, ?, 1) "
-            "on conflict (bucket, key, version) do update set planned = 1",
+            "on conflict (bucket, key, version) do update set planned = 1 where planned = 0",
             objects,
+        )
+        self._db.execute(
+            "update fact set value = value + ? where name = 'planned'",
+            (self._db.total_changes - before,),
         )
         self._db.execute("commit")
 
@@ -140,13 +184,40 @@ class ObjectState:
         Raises:
             StateLost: fewer are known, so older objects would be planned again.
         """
-        (known,) = self._db.execute("select count(*) from object where planned = 1").fetchone()
+        known = self.fact("planned") or 0
         if known < planned_in_all:
             raise StateLost(
                 f"{self.path} knows {known} of the {planned_in_all} objects that this stream has "
                 "planned: restore the file, or start with a new checkpoint "
                 "(bronze.ledger keeps loaded objects from being loaded twice)"
             )
+
+    def fact(self, name: str) -> int | None:
+        """A number that was noted."""
+        row = self._db.execute("select value from fact where name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def note(self, name: str, value: int) -> None:
+        """Keep a number across restarts."""
+        self._db.execute("insert or replace into fact values (?, ?)", (name, value))
+
+    def loaded_before(self, loaded_ms: int, count: int) -> list[ObjectVersion]:
+        """The objects loaded longest ago, up to a time, that are not cleaned up yet."""
+        rows = self._db.execute(
+            f"select {_FIELDS} from loaded join object using (bucket, key, version) "
+            "where loaded_ms <= ? order by loaded_ms limit ?",
+            (loaded_ms, count),
+        )
+        return [ObjectVersion(*row) for row in rows]
+
+    def forget_loaded(self, objects: Iterable[ObjectVersion]) -> None:
+        """Objects that were cleaned up, or cannot be."""
+        self._db.execute("begin")
+        self._db.executemany(
+            "delete from loaded where bucket = ? and key = ? and version = ?",
+            [item[:3] for item in objects],
+        )
+        self._db.execute("commit")
 
     def waiting(self, max_files: int, max_bytes: int | None) -> list[ObjectVersion]:
         """The oldest unplanned objects within the limits; one at least, however large."""

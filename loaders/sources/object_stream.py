@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +21,14 @@ from pyspark.sql.streaming.datasource import (
     SupportsTriggerAvailableNow,
 )
 
+from loaders.sources.cleaning import Cleaner, CleanUp
 from loaders.sources.clients import ClientSettings
 from loaders.sources.discovery import Discovery
 from loaders.sources.object_state import ObjectState
 from loaders.sources.objects import MESSAGE, OVERWRITE, ObjectGone, ObjectVersion, read_object
 from loaders.sources.records import Record, split_records
 from loaders.sources.row_formats import RowFormat
+from loaders.sources.schemas import NewColumns
 
 DEFAULT_MAX_FILES = 1000
 # Objects are opened ahead of time, because a small object is all latency.
@@ -41,22 +44,36 @@ class StreamSettings:
     state_folder: Path
     max_files: int | None
     max_bytes: int | None
+    include_existing: bool = True
+    clean_up: CleanUp | None = None
 
 
 class ObjectPartition(InputPartition):
-    """The objects that one task reads, in order, and the bodies of those that are messages."""
+    """The objects that one task reads, in order, and the bodies of those that are messages.
 
-    def __init__(self, objects: list[ObjectVersion], bodies: Mapping[str, bytes]) -> None:
+    `batch` holds the objects of all tasks where the schema may grow, so that whoever finds a new
+    column can look for all that the batch brings.
+    """
+
+    def __init__(
+        self,
+        objects: list[ObjectVersion],
+        bodies: Mapping[str, bytes],
+        batch: list[ObjectVersion],
+    ) -> None:
         super().__init__(None)
         self.objects = objects
         self.bodies = bodies
+        self.batch = batch
 
 
 class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     """Streams the records of objects, exactly once per (bucket, key, version) and checkpoint.
 
     The offset is a JSON object: `id` names the query's state file, `planned` counts the objects
-    planned so far, `files` lists the objects of the batch that ends there.
+    planned so far, `files` lists the objects of the batch that ends there. `skipped` counts the
+    objects that were there at the first start of a query that does not want those; they are
+    among the planned ones.
     """
 
     def __init__(
@@ -70,11 +87,14 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._make_discovery = discovery
         self._discovery: Discovery | None = None
         self._state: ObjectState | None = None
+        self._cleaner = settings.clean_up and Cleaner(settings.clean_up, settings.client)
         self._run_once = False
+        self._chosen: list[ObjectVersion] = []  # for the batch planned last
 
     def __getstate__(self) -> dict[str, Any]:
         """Readers on the executors know how to read, not what there is."""
-        return {**self.__dict__, "_make_discovery": None, "_discovery": None, "_state": None}
+        planning = ("_make_discovery", "_discovery", "_state", "_cleaner")
+        return {**self.__dict__, **dict.fromkeys(planning)}
 
     # Planning: one long-lived process on the driver.
 
@@ -95,18 +115,25 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if self._discovery is None:
             self._discovery = self._make_discovery()
         # Spark asks for more only when everything up to `start` is in the sink.
-        state.mark_planned(_files(start))
+        self._mark_planned(state, start)
         self._discovery.acknowledge(state)
+        if self._cleaner is not None:
+            self._cleaner.turn(state, _now_ms())
+        if not self.settings.include_existing and start["planned"] == 0 and "skipped" not in start:
+            # A batch without files: once Spark has logged it, this was the first start.
+            skipped = self._discovery.skip_existing(state)
+            return {"id": start["id"], "planned": skipped, "files": [], "skipped": skipped}
         chosen = self._choose(state, limit)
         if is_first_plan or (not chosen and not self._run_once):
             self._discovery.discover(state, run_once=self._run_once)
             chosen = self._choose(state, limit)
             if not chosen:
                 self._discovery.acknowledge(state)
+        self._chosen = chosen
         if not chosen:
             return start
         return {
-            "id": start["id"],
+            **start,
             "planned": start["planned"] + len(chosen),
             "files": [list(item) for item in chosen],
         }
@@ -121,29 +148,45 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def _open_state(self, offset: dict) -> ObjectState:
         if self._state is None:
             self._state = ObjectState(self.settings.state_folder / f"{offset['id']}.sqlite")
-            self._state.mark_planned(_files(offset))
+            self._mark_planned(self._state, offset)
             self._state.require_planned(offset["planned"])
         return self._state
+
+    def _mark_planned(self, state: ObjectState, offset: dict) -> None:
+        loaded_ms = None if self._cleaner is None else _now_ms()
+        state.mark_planned(_files(offset), loaded_ms=loaded_ms)
 
     def partitions(self, start: dict, end: dict) -> list[ObjectPartition]:
         files = _files(end)
         bodies = {}
         if any(item.kind == MESSAGE for item in files):
-            # A batch that is replayed comes here first, and is planned already.
-            state = self._state or self._open_state(start)
+            # A batch that is replayed comes here first, and is planned already. Before the first
+            # one, Spark has no offset logged, and asks for a new one: its id is not the state's.
+            state = self._state or self._open_state({**start, "id": end["id"]})
             bodies = {
                 item.key: (state.message_body(item.key) or "").encode()
                 for item in files
                 if item.kind == MESSAGE
             }
-        return [ObjectPartition(group, bodies) for group in balance(files, os.cpu_count() or 1)]
+        batch = files if self.row_format.evolution is not None else []
+        groups = balance(files, os.cpu_count() or 1)
+        return [ObjectPartition(group, bodies, batch) for group in groups]
 
     def reportLatestOffset(self) -> dict | None:
-        """The backlog, which Spark shows as `latestOffset` in the query's progress."""
+        """What waits beyond the batch; Spark shows it as `latestOffset` in the query's progress."""
         if self._state is None or self._discovery is None:
             return None
         count, size = self._state.backlog()
-        return {"waitingObjects": count, "waitingBytes": size, **self._discovery.backlog()}
+        chosen = set(self._chosen)
+        first = self._state.waiting(len(chosen) + 1, None)
+        oldest = next((item for item in first if item not in chosen), None)
+        return {
+            "waitingObjects": count - len(self._chosen),
+            "waitingBytes": size - sum(item.size_bytes for item in self._chosen),
+            "oldestWaiting": oldest and {"key": oldest.key, "modifiedMs": oldest.modified_ms},
+            **self._discovery.backlog(self._state),
+            **(self._cleaner.report() if self._cleaner is not None else {}),
+        }
 
     def commit(self, end: dict) -> None:
         """Nothing to do: the state follows the offsets that Spark logs."""
@@ -158,18 +201,31 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     # Reading: any number of processes on the executors.
 
     def read(self, partition: ObjectPartition) -> Iterator[Any]:
-        readable = [item for item in partition.objects if item.kind not in _UNREAD]
-        opened = open_ahead(readable, self.settings.client)
-        yield from self.row_format.batches((item, records_of(chunks)) for item, chunks in opened)
-        yield from self.row_format.batches(
-            (item, [Record(0, partition.bodies.get(item.key, b""), 0, _UNREAD[item.kind])])
-            for item in partition.objects
-            if item.kind in _UNREAD
-        )
+        try:
+            yield from self.row_format.batches(self._records(partition.objects))
+            yield from self.row_format.batches(
+                (item, [Record(0, partition.bodies.get(item.key, b""), 0, _UNREAD[item.kind])])
+                for item in partition.objects
+                if item.kind in _UNREAD
+            )
+        except NewColumns as found:
+            batch = self._records(partition.batch)
+            raise self.row_format.end(found, (record for _, of in batch for record in of)) from None
+
+    def _records(
+        self, objects: list[ObjectVersion]
+    ) -> Iterator[tuple[ObjectVersion, Iterator[Record]]]:
+        readable = [item for item in objects if item.kind not in _UNREAD]
+        for item, chunks in open_ahead(readable, self.settings.client):
+            yield item, records_of(chunks)
 
 
 # What is reported and not read, with the reason that stands in quarantine.
 _UNREAD = {OVERWRITE: "overwrite_ignored", MESSAGE: "unreadable_message"}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 10**6
 
 
 def _files(offset: dict) -> list[ObjectVersion]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 from pyspark.sql.types import StructType
 
-from loaders.sources.json_columns import ColumnParser
+from loaders.sources.json_columns import RESCUED, ColumnParser, parse_json
 from loaders.sources.objects import ObjectVersion
 from loaders.sources.records import Record
+from loaders.sources.schemas import Evolution, NewColumns, UnknownFieldError
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 8 << 20
@@ -22,9 +24,15 @@ ObjectRecords = Iterable[tuple[ObjectVersion, Iterable[Record]]]
 class RowFormat(ABC):
     """How a source presents records as rows."""
 
+    evolution: Evolution | None = None
+
     @abstractmethod
     def batches(self, objects: ObjectRecords) -> Iterator[pa.RecordBatch]:
-        """The rows of the objects, in their order."""
+        """The rows of the objects, in their order.
+
+        Raises:
+            NewColumns: there are some, and the format has an evolution.
+        """
 
 
 class RecordRows(RowFormat):
@@ -148,23 +156,44 @@ class JsonRows(RowFormat):
     """One row a record, parsed into the columns of a schema.
 
     What does not fit, a broken record included, stands in the rescued-data column as JSON when
-    the schema has one; the row itself is never left out.
+    the schema has one; the row itself is never left out. With an evolution, a record with a new
+    column raises NewColumns instead.
     """
 
-    def __init__(self, schema: StructType, rescued_column: str = "_rescued_data") -> None:
-        self._schema = schema
+    def __init__(
+        self,
+        schema: StructType,
+        rescued_column: str = RESCUED,
+        evolution: Evolution | None = None,
+    ) -> None:
+        self.schema = schema
+        self.evolution = evolution
         self._rescued_column = rescued_column
 
     def batches(self, objects: ObjectRecords) -> Iterator[pa.RecordBatch]:
-        parser = ColumnParser(self._schema, self._rescued_column)
+        parser = ColumnParser(self.schema, self._rescued_column, self.evolution)
         for item, records in objects:
+            path = item.uri
+            metadata = file_metadata(item) if parser.has_metadata else None
             for record in records:
-                parser.add(record.data, record.error, path=_uri(item))
+                parser.add(record.data, record.error, path=path, metadata=metadata)
                 if parser.rows >= BATCH_ROWS or parser.bytes >= BATCH_BYTES:
                     yield parser.flush()
         if parser.rows:
             yield parser.flush()
 
+    def end(self, found: NewColumns, batch: Iterable[Record]) -> UnknownFieldError:
+        """What ends the query because of new columns."""
+        assert self.evolution is not None  # noqa: S101 - or nothing would have been found
+        values = (parse_json(record.data) for record in batch if record.error is None)
+        return self.evolution.end(found, self.schema, values)
 
-def _uri(item: ObjectVersion) -> str:
-    return f"file://{item.key}" if item.bucket == "file" else f"s3://{item.bucket}/{item.key}"
+
+def file_metadata(item: ObjectVersion) -> dict[str, Any]:
+    """The value of `_metadata` for the records of an object."""
+    return {
+        "file_path": item.uri,
+        "file_name": item.key.rpartition("/")[2],
+        "file_size": item.size_bytes,
+        "file_modification_time": datetime.fromtimestamp(item.modified_ms / 1000, UTC),
+    }

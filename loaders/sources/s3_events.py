@@ -15,6 +15,7 @@ import orjson
 
 _RECORD_MAJOR_VERSION = "2"
 _DETAIL_VERSION = "0"
+_MAX_SIZE = 1 << 50  # bytes; more than S3 stores, and so few that sums of them stay numbers
 _CREATED = ("ObjectCreated:", "Object Created")
 _REMOVED = ("ObjectRemoved:", "LifecycleExpiration:", "Object Deleted")
 _SNS_HANDSHAKES = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
@@ -184,7 +185,7 @@ def _get(mapping: Any, name: str, kind: type, default: Any = _REQUIRED) -> Any:
 
 def _size(item: dict[str, Any]) -> int | None:
     size = _get(item, "size", int, None)
-    if size is not None and (size < 0 or isinstance(size, bool)):
+    if size is not None and (not 0 <= size <= _MAX_SIZE or isinstance(size, bool)):
         raise _UnreadableError(f"size must be a number of bytes, not {size!r}")
     return size
 

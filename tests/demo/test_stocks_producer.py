@@ -13,7 +13,8 @@ import pytest
 from bokeh_sampledata import stocks as daily_bars
 
 from demo import stocks
-from demo.aws import embedded_aws, environment
+from loaders.queues import create_queue
+from loaders.sources.s3_events import parse_notification
 
 LAST = date(2013, 3, 1)
 BAR = ("ticker", "price_date", "open", "high", "low", "close", "volume", "adj_close")
@@ -157,16 +158,8 @@ def test_only_price_objects_say_how_far_the_feed_is():
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    with embedded_aws(tmp_path_factory.mktemp("aws")) as aws:
-        settings = environment(aws)
-        yield boto3.client(
-            "s3",
-            endpoint_url=settings["AWS_ENDPOINT_URL"],
-            aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
-            region_name=settings["AWS_DEFAULT_REGION"],
-        )
+def s3(aws):
+    return boto3.client("s3")
 
 
 def contents(s3, bucket):
@@ -224,3 +217,17 @@ def test_etags_are_those_that_the_store_gives(s3):
         for item in s3.list_objects_v2(Bucket="etags")["Contents"]
     }
     assert stored == {item.key: item.etag for item in stocks.landing_objects(EARLY)}
+
+
+def test_new_price_objects_are_announced_once_however_often_the_queue_is_made(aws, s3):
+    bucket, location = "announced", f"s3://announced/{stocks.PRICES}"
+    stocks.make_bucket(s3, bucket)
+    (url,) = {create_queue("prices", location).queue_url for _ in range(3)}
+    stocks.produce(s3, bucket, until=EARLY)
+    s3.put_object(Bucket=bucket, Key=f"{stocks.FUNDAMENTALS}other.json", Body=b"{}")
+    sqs, announced = boto3.client("sqs"), []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            announced += [ref.key for ref in parse_notification(message["Body"]).created]
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert sorted(announced) == sorted(expected(EARLY))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
+import signal
+import struct
 import subprocess
 import sys
+import termios
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +21,7 @@ import pytest
 from deltalake import write_deltalake
 
 from loaders.feeds import read_feeds
+from loaders.journal import Backlog, Progress, write_progress
 from loaders.run import root_cause
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +41,7 @@ def loaders(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command_with_an_example(tmp_path: Path) -> None:
     shown = loaders(tmp_path, "--help")
     assert shown.returncode == 0
-    for command in ("list", "run --once", "run FEED --continuous", "status"):
+    for command in ("list", "run --once", "run FEED --continuous", "status", "queue create FEED"):
         assert f"python -m loaders {command}" in shown.stdout
 
 
@@ -54,6 +62,7 @@ def test_status_adds_up_the_ledger_without_spark(tmp_path: Path) -> None:
         {
             "feed": ["stocks_daily_prices"] * 2,
             "batch_id": [0, 1],
+            "item": ["a", "b"],
             "size_bytes": [10, 20],
             "received": [3, 4],
             "kept": [3, 2],
@@ -65,9 +74,11 @@ def test_status_adds_up_the_ledger_without_spark(tmp_path: Path) -> None:
     write_deltalake(str(tmp_path / "warehouse" / "bronze.db" / "ledger"), ledger)
     shown = json.loads(loaders(tmp_path, "status", "--json").stdout)
     (prices,) = (feed for feed in shown if feed["feed"] == "stocks_daily_prices")
-    assert prices | {"last_batch_at": None} == {
+    assert prices.pop("last_batch_at").startswith("2026-01-02")
+    counted = {
         "feed": "stocks_daily_prices",
         "table": "bronze.stocksDailyPrices",
+        "source": "cloudFiles",
         "batches": 2,
         "objects": 2,
         "size_bytes": 30,
@@ -75,9 +86,91 @@ def test_status_adds_up_the_ledger_without_spark(tmp_path: Path) -> None:
         "kept": 5,
         "duplicates": 1,
         "quarantined": 1,
-        "last_batch_at": None,
     }
-    assert prices["last_batch_at"].startswith("2026-01-02")
+    assert {name: value for name, value in prices.items() if value is not None} == counted
+
+
+A_PROGRESS = Progress(
+    "stocks_daily_prices",
+    "running",
+    seen_ms=1_767_225_660_000,
+    batch_id=4,
+    rows_per_second=1234.5,
+    bytes_per_second=98765.0,
+    backlog=Backlog(
+        objects=1200,
+        size_bytes=5000,
+        oldest_object="stocks/prices/a.json",
+        oldest_object_ms=1_767_225_600_000,
+        queue_messages=7,
+        queue_messages_in_flight=3,
+        dead_letter_messages=2,
+        oldest_message_ms=1_767_225_630_000,
+        millis_behind={"shardId-000000000000": 90_000},
+        losses=1,
+    ),
+)
+
+
+def test_status_says_how_far_a_feed_is(tmp_path: Path) -> None:
+    write_progress(tmp_path, A_PROGRESS)
+    shown = json.loads(loaders(tmp_path, "status", "--json").stdout)
+    (prices,) = (feed for feed in shown if feed["feed"] == "stocks_daily_prices")
+    assert (
+        prices.items()
+        >= {
+            "state": "running",
+            "seen_at": "2026-01-01 00:01:00+00:00",
+            "lag_seconds": 90.0,
+            "backlog_objects": 1200,
+            "backlog_bytes": 5000,
+            "oldest_unloaded": "stocks/prices/a.json",
+            "oldest_unloaded_at": "2026-01-01 00:00:00+00:00",
+            "queue_messages": 7,
+            "queue_messages_in_flight": 3,
+            "dead_letter_messages": 2,
+            "oldest_message_at": "2026-01-01 00:00:30+00:00",
+            "millis_behind_latest": {"shardId-000000000000": 90_000},
+            "rows_per_second": 1234.5,
+            "bytes_per_second": 98765.0,
+        }.items()
+    )
+
+
+def test_watch_draws_status_anew_until_ctrl_c(tmp_path: Path) -> None:
+    write_progress(tmp_path, A_PROGRESS)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "loaders", "status", "--watch"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "LAKEHOUSE_ROOT": str(tmp_path), "TERM": "xterm"},
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    )
+    os.close(theirs)
+
+    def read_until(words: bytes) -> None:
+        seen = b""
+        while words not in seen:
+            ready, _, _ = select.select([ours], [], [], 60)
+            assert ready, seen
+            seen += os.read(ours, 10_000)
+
+    try:
+        read_until(b"7 + 3")
+        read_until(b"oldest object waiting: stocks/prices/a.json")
+        read_until(b"shardId-000000000000: 90 s behind")
+        read_until(b"dead letters: 2")
+        read_until(b"expired unread 1 times")
+        write_progress(tmp_path, replace(A_PROGRESS, backlog=Backlog(queue_messages=8)))
+        read_until(b"8 + 0")
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=60)
+    finally:
+        watching.kill()
+        os.close(ours)
+    assert (watching.returncode, said) == (0, b"")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +178,7 @@ def test_status_adds_up_the_ledger_without_spark(tmp_path: Path) -> None:
     [
         (["run", "no_such_feed", "--once"], "no feed 'no_such_feed'; declared are"),
         (["run"], "--once or --continuous"),
+        (["status", "--watch", "--json"], "give one of them"),
         (["lst"], "No such command 'lst'"),
     ],
 )

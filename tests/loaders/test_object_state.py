@@ -55,6 +55,46 @@ def test_an_overwrite_waits_as_a_note_unless_overwrites_are_allowed(tmp_path: Pa
         assert [(item.version, item.kind) for item in state.waiting(10, None)] == [("v2", kind)]
 
 
+def test_a_version_overwritten_while_it_waits_does_not_keep_the_later_one_out(
+    tmp_path: Path,
+) -> None:
+    state = ObjectState(tmp_path / "s.sqlite")
+    state.discover([an_object("a", at=1), an_object("b", at=2)], allow_overwrites=False)
+    state.discover(
+        [an_object("a", version="v2", at=2), an_object("b", version="v0", at=1)],
+        allow_overwrites=False,
+    )
+    assert {(item.key, item.version, item.kind) for item in state.waiting(10, None)} == {
+        ("a", "v1", "object"),  # gone when it is read, and reported
+        ("a", "v2", "object"),
+        ("b", "v1", "object"),
+        ("b", "v0", OVERWRITE),  # announced late
+    }
+
+
+def test_a_version_that_the_bucket_keeps_is_the_first_and_only_one(tmp_path: Path) -> None:
+    state = ObjectState(tmp_path / "s.sqlite")
+    first = an_object("a", at=1)._replace(version_id="1")
+    later = an_object("a", version="v2", at=2)._replace(version_id="2")
+    state.discover([first, later], allow_overwrites=False)
+    assert [(item.version, item.kind) for item in state.waiting(10, None)] == [
+        ("v1", "object"),
+        ("v2", OVERWRITE),
+    ]
+
+
+def test_the_count_of_planned_objects_survives_a_file_that_did_not_keep_it(
+    tmp_path: Path,
+) -> None:
+    state = ObjectState(tmp_path / "s.sqlite")
+    state.mark_planned([an_object("a"), an_object("b")])
+    state._db.execute("delete from fact")
+    state.close()
+    again = ObjectState(tmp_path / "s.sqlite")
+    again.mark_planned([an_object("b"), an_object("c")])
+    assert again.fact("planned") == 3
+
+
 def test_a_message_is_finished_when_none_of_its_objects_waits(tmp_path: Path) -> None:
     state = ObjectState(tmp_path / "s.sqlite")
     a, b = an_object("a"), an_object("b")

@@ -295,6 +295,7 @@ def test_minor_event_versions_are_read(version):
         (records(s3_record(object__key="")), "key must be a non-empty str, not ''"),
         (records(s3_record(object__key="%FF")), "key is not UTF-8 behind its encoding: '%FF'"),
         (records(s3_record(object__size=-1)), "size must be a number of bytes, not -1"),
+        (records(s3_record(object__size=2**63)), f"size must be a number of bytes, not {2**63}"),
         (records(s3_record(object__size="1")), "size must be a non-empty int, not '1'"),
         (records(s3_record(eventTime="yesterday")), "eventTime is no time: 'yesterday'"),
         (records(s3_record(eventTime="0001-01-01T00:00+14:00")), "eventTime is no time"),

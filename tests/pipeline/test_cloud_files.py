@@ -14,7 +14,7 @@ import pytest
 
 from loaders import bronze
 from loaders.bronze import BatchReport
-from loaders.feeds import Feed
+from loaders.feeds import CloudFilesFeed, Feed
 from loaders.run import run_once
 from loaders.sources import register
 
@@ -22,9 +22,8 @@ Identity = tuple[str, int, str]  # file name, ordinal, record
 
 
 def a_feed(folder: Path, **settings: Any) -> Feed:
-    return Feed(
+    return CloudFilesFeed(
         name="things",
-        source="cloudFiles",
         location=str(folder),
         table="things",
         description="things",
@@ -94,6 +93,33 @@ def test_a_lost_checkpoint_repeats_nothing_and_the_ledger_counts_the_duplicates(
     assert again.batch_id == 1
     assert again.duplicates + again.kept == again.received == len(expected)
     assert kept(spark) == sorted(expected)
+    assert unbalanced(spark) == []
+
+
+def test_after_a_lost_checkpoint_an_overwritten_object_is_reported_and_not_loaded_again(
+    spark: Any, lakehouse: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("same", "overwritten", "was_broken"):
+        (folder / name).write_text("{}" if name != "was_broken" else "{")
+    load(spark, a_feed(folder))
+    shutil.rmtree(lakehouse / "checkpoints")
+    (folder / "overwritten").write_text('{"n":1}\n{"n":2}\n{"n":')
+    (folder / "was_broken").write_text('{"n":3}')
+    (again,) = load(spark, a_feed(folder))
+    assert (again.received, again.kept, again.duplicates, again.quarantined) == (5, 1, 1, 3)
+    assert kept(spark) == [
+        ("overwritten", 0, "{}"),
+        ("same", 0, "{}"),
+        ("was_broken", 0, '{"n":3}'),
+    ]
+    rows = spark.sql("select item, reason, raw from bronze.quarantine where batch_id = 1").collect()
+    assert {(Path(row[0]).name, row[1], bytes(row[2])) for row in rows} == {
+        ("overwritten", "overwrite_ignored", b'{"n":1}'),
+        ("overwritten", "overwrite_ignored", b'{"n":2}'),
+        ("overwritten", "truncated_json", b'{"n":'),
+    }
     assert unbalanced(spark) == []
 
 
@@ -189,14 +215,14 @@ def test_an_object_deleted_or_overwritten_before_it_is_read_is_reported(
     write_objects(folder, range(2), seed=6)
     (folder / "gone.json").write_text('{"a":1}')
     (folder / "changed.json").write_text('{"a":1}')
-    write = bronze._objects
+    count = bronze._items
 
-    def meddling(batch: Any) -> Any:
+    def meddling(*received: Any) -> Any:
         (folder / "gone.json").unlink()
         (folder / "changed.json").write_text('{"a":2, "longer": true}')
-        return write(batch)
+        return count(*received)
 
-    monkeypatch.setattr(bronze, "_objects", meddling)
+    monkeypatch.setattr(bronze, "_items", meddling)
     load(spark, a_feed(folder))
     rows = spark.sql("select item, reason from bronze.quarantine").collect()
     assert {(Path(row[0]).name, row[1]) for row in rows} == {
@@ -247,10 +273,65 @@ def test_a_foreign_job_reads_json_with_no_more_than_register(
     assert sorted((row["id"], row["tags"]) for row in rows) == [(1, ["x"]), (2, None)]
 
 
+def test_a_new_column_stops_the_query_once_and_its_restart_loads_everything(
+    spark: Any, tmp_path: Path, root: Path
+) -> None:
+    register(spark)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "0").write_text('{"id":0}')
+
+    def load_once() -> list[Any]:
+        frame = (
+            spark.readStream.format("cloudFiles")
+            .option("cloudFiles.format", "json")
+            .option("cloudFiles.inferColumnTypes", "true")
+            .option("cloudFiles.schemaLocation", str(tmp_path / "location"))
+            .option(
+                "cloudFiles.schemaHints",
+                "_metadata struct<file_name: string, file_modification_time: timestamp>",
+            )
+            .load(str(folder))
+        )
+        return drain(frame, tmp_path / "checkpoint")
+
+    (row,) = load_once()
+    assert (row["id"], row["_metadata"]["file_name"]) == (0, "0")
+    modified = (folder / "0").stat().st_mtime
+    assert abs(row["_metadata"]["file_modification_time"].timestamp() - modified) < 1
+    for n in range(1, 5):
+        (folder / str(n)).write_text(json.dumps({"id": n, f"new{n}": [n]}))
+    with pytest.raises(Exception, match=r"new columns .*they stand in the schema now, version 1"):
+        load_once()
+    rows = load_once()
+    assert {row["id"]: row[f"new{row['id']}"] for row in rows} == {n: [n] for n in range(1, 5)}
+    assert load_once() == []
+
+
+def test_a_query_that_wants_only_new_files_keeps_to_it_over_restarts(
+    spark: Any, tmp_path: Path, root: Path
+) -> None:
+    register(spark)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    found = []
+    for n in range(3):
+        (folder / str(n)).write_text(json.dumps({"id": n}))
+        frame = (
+            spark.readStream.format("cloudFiles")
+            .option("cloudFiles.format", "json")
+            .option("cloudFiles.includeExistingFiles", "false")
+            .schema("id bigint")
+            .load(str(folder))
+        )
+        found.append([row["id"] for row in drain(frame, tmp_path / "checkpoint")])
+    assert found == [[], [1], [2]]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "cloudFiles.format is None"),
+        ({}, "cloudFiles.format is missing"),
         ({"cloudFiles.format": "csv"}, "use one of json, records"),
         ({"cloudFiles.format": "json", "cloudFiles.frmat": "x"}, "no option"),
     ],

@@ -39,24 +39,28 @@ class Landing:
     def resend(self) -> None:
         """Announce every object again, as S3 may do."""
         for item in self.s3.list_objects_v2(Bucket=self.bucket)["Contents"]:
-            record = {
-                "eventVersion": "2.1",
-                "eventSource": "aws:s3",
-                "eventName": "ObjectCreated:Put",
-                "eventTime": "2026-01-01T00:00:00.000Z",
-                "s3": {
-                    "bucket": {"name": self.bucket},
-                    "object": {
-                        "key": item["Key"],
-                        "size": item["Size"],
-                        "eTag": item["ETag"].strip('"'),
-                        "sequencer": "0055AED6DCD90281E5",
-                    },
+            self.announce(self.bucket, item["Key"], item["Size"], item["ETag"].strip('"'))
+
+    def announce(self, bucket: str, key: str, size: int, etag: str) -> None:
+        """Send a notification as S3 does, of an object that need not be there, and twice in one."""
+        record = {
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "eventTime": "2026-01-01T00:00:00.000Z",
+            "s3": {
+                "bucket": {"name": bucket},
+                "object": {
+                    "key": key,
+                    "size": size,
+                    "eTag": etag,
+                    "sequencer": "0055AED6DCD90281E5",
                 },
-            }
-            self.sqs.send_message(
-                QueueUrl=self.queue_url, MessageBody=json.dumps({"Records": [record, record]})
-            )
+            },
+        }
+        self.sqs.send_message(
+            QueueUrl=self.queue_url, MessageBody=json.dumps({"Records": [record, record]})
+        )
 
 
 @pytest.fixture
@@ -129,16 +133,20 @@ def test_every_record_comes_once_and_the_drained_queue_is_empty(
     assert landing.messages() == 0
 
 
-def test_a_message_that_cannot_be_read_comes_with_its_body_and_stops_nothing(
+def test_what_cannot_be_read_of_messages_and_objects_is_a_row_and_stops_nothing(
     spark: Any, landing: Landing, tmp_path: Path
 ) -> None:
     for body in ("not json", '{"Records":[{"eventVersion":"9.0"}]}'):
         landing.sqs.send_message(QueueUrl=landing.queue_url, MessageBody=body)
+    landing.announce("no-such-bucket-here", "b.json", 1, "e")
+    landing.announce("no bucket!", "b.json", 1, "e")
     landing.put("a.json", {"n": 1})
     rows = run_once(spark, landing, tmp_path)
     assert records(rows) == [("a.json", 0, '{"n": 1}')]
     unread = {(row["error"], bytes(row["raw"])) for row in rows if row["error"]}
     assert unread == {
+        ("refused:NoSuchBucket", b""),
+        ("refused:InvalidName", b""),
         ("unreadable_message", b"not json"),
         ("unreadable_message", b'{"Records":[{"eventVersion":"9.0"}]}'),
     }

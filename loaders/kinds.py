@@ -1,0 +1,245 @@
+"""What differs between feeds of objects and feeds of a Kinesis stream; bronze.py has the rest."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, Row
+
+# Literals, and ranges, of the longest list that is pushed down to the ledger in one predicate.
+_MAX_IN_LIST = 2000
+_MAX_RANGES = 100
+
+# Sequence numbers have 56 digits on AWS; shorter ones of other servers get zeros in front, so that
+# they sort as text, in the ledger's statistics too.
+_SEQUENCE_DIGITS = 56
+
+
+class Kind(ABC):
+    """How one kind of feed is received, recognised and kept.
+
+    An item is what the ledger has a row for: an object, or a shard's part of a batch.
+    """
+
+    columns: str
+    """Columns of the feed's bronze table."""
+    identity: tuple[str, ...]
+    """Columns of the received rows that identify an item within its batch."""
+
+    @abstractmethod
+    def received(self, batch: DataFrame) -> DataFrame:
+        """The source's rows with the same columns for every kind, besides the bronze table's own.
+
+        container, item, version, ordinal, offset_bytes, raw, error: as quarantine has them;
+            `error` and `raw` are null in a good row.
+        data: the record, null in a row that holds none or a bad one.
+        position: what orders the records of an item; null in a row without one.
+        received, size_bytes: numbers of records and bytes, to be added up by item.
+        modified_at, _ingested_at: when the record or its object came about, and was planned.
+        """
+
+    @abstractmethod
+    def known(self, ledger: DataFrame, items: Sequence[Row]) -> Sequence[tuple]:
+        """What the feed's other batches have in the ledger of these items."""
+
+    @abstractmethod
+    def without(self, received: DataFrame, known: Sequence[tuple]) -> DataFrame:
+        """The received rows that are not among the known ones.
+
+        Those that may not be kept because of the known ones have that as their error.
+        """
+
+
+class Objects(Kind):
+    """Objects of a bucket or folder: known as a whole, by bucket, key and version.
+
+    Unless overwrites are allowed, the first version of a key that records were kept of is the
+    only one: those of another go to quarantine. The source sees to that itself as long as it has
+    its state; after a lost checkpoint only the ledger knows.
+    """
+
+    def __init__(self, *, allow_overwrites: bool) -> None:
+        self._allow_overwrites = allow_overwrites
+
+    columns = """
+        data string, _bucket string, _key string, _version string, _ordinal bigint,
+        _modified_at timestamp, _batch_id bigint, _ingested_at timestamp
+    """
+    identity = ("container", "item", "version")
+
+    def received(self, batch: DataFrame) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        return batch.select(
+            *_renamed(container="bucket", item="key", version="version"),
+            *("ordinal", "offset_bytes", "raw", "error", "data", "received", "modified_at"),
+            F.col("ordinal").alias("position"),
+            # Of an object one row has `received`.
+            F.when(F.col("received").isNotNull(), F.col("size_bytes")).alias("size_bytes"),
+            *_renamed(_bucket="bucket", _key="key", _version="version", _ordinal="ordinal"),
+            *_renamed(_modified_at="modified_at"),
+            "_ingested_at",
+        )
+
+    def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[tuple]:
+        """Identities that were loaded, and with a reason those that may not be."""
+        from pyspark.sql import functions as F
+
+        wanted = {tuple(row[name] for name in self.identity) for row in items}
+        found: set[tuple] = set()
+        for keys in _portions(sorted({row["item"] for row in items}), _MAX_IN_LIST):
+            rows = ledger.where(F.col("item").isin(*keys)).select(*self.identity, "kept").distinct()
+            found |= {tuple(row) for row in rows.collect()}
+        loaded = {row[:3] for row in found} & wanted
+        if self._allow_overwrites:
+            return sorted(loaded)
+        kept = {row[:2] for row in found if row[3]}
+        overwrites = {row for row in wanted - loaded if row[:2] in kept}
+        return [*sorted(loaded), *((*row, "overwrite_ignored") for row in sorted(overwrites))]
+
+    def without(self, received: DataFrame, known: Sequence[tuple]) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        loaded = [row for row in known if len(row) == len(self.identity)]
+        overwrites = [row[:3] for row in known if len(row) > len(self.identity)]
+        fresh = received.where(~_is_one_of(self.identity, loaded)) if loaded else received
+        if not overwrites:
+            return fresh
+        is_overwrite = F.col("data").isNotNull() & _is_one_of(self.identity, overwrites)
+        return (
+            fresh.withColumn("_is_overwrite", is_overwrite)
+            .withColumn("error", F.expr("if(_is_overwrite, 'overwrite_ignored', error)"))
+            .withColumn("raw", F.expr("if(_is_overwrite, cast(data as binary), raw)"))
+            .withColumn("data", F.expr("if(_is_overwrite, null, data)"))
+        )
+
+
+class StreamRecords(Kind):
+    """Records of a Kinesis stream: known by the ranges of a shard's sequence numbers.
+
+    A batch holds every record between the first and the last that it has of a shard, so what the
+    ledger says of a shard's earlier batches is all that need be asked, and of those only the
+    ranges that the batch touches.
+    """
+
+    columns = """
+        data string, _partition_key string, _stream string, _shard string, _sequence string,
+        _subsequence bigint, _arrived_at timestamp, _batch_id bigint, _ingested_at timestamp
+    """
+    identity = ("container", "item")
+
+    def received(self, batch: DataFrame) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        judged = batch.withColumn("error", F.arrow_udf(_flaws, "string")("data"))
+        is_good = F.col("error").isNull()
+        return judged.select(
+            *_renamed(container="stream", item="shardId", version="sequenceNumber"),
+            *_renamed(ordinal="subSequenceNumber", modified_at="approximateArrivalTimestamp"),
+            F.lit(None).cast("bigint").alias("offset_bytes"),
+            F.when(~is_good, F.col("data")).alias("raw"),
+            "error",
+            F.when(is_good, F.col("data").cast("string")).alias("data"),
+            F.lit(1).cast("bigint").alias("received"),
+            F.octet_length("data").cast("bigint").alias("size_bytes"),
+            _position(F.col("sequenceNumber")).alias("position"),
+            *_renamed(_partition_key="partitionKey", _stream="stream", _shard="shardId"),
+            *_renamed(_sequence="sequenceNumber", _subsequence="subSequenceNumber"),
+            *_renamed(_arrived_at="approximateArrivalTimestamp"),
+            "_ingested_at",
+        )
+
+    def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[Row]:
+        from pyspark.sql import functions as F
+
+        found: list[Row] = []
+        for some in _portions(items, _MAX_RANGES):
+            touched = (
+                (F.col("container") == row["container"])
+                & (F.col("item") == row["item"])
+                & (F.col("last_position") >= row["first_position"])
+                & (F.col("first_position") <= row["last_position"])
+                for row in some
+            )
+            columns = (*self.identity, "first_position", "last_position")
+            found += ledger.where(reduce(or_, touched)).select(*columns).distinct().collect()
+        return found
+
+    def without(self, received: DataFrame, known: Sequence[Row]) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        ranges = received.sparkSession.createDataFrame(
+            known, "container string, item string, first_position string, last_position string"
+        )
+        in_range = (
+            (received["container"] == ranges["container"])
+            & (received["item"] == ranges["item"])
+            & received["position"].between(ranges["first_position"], ranges["last_position"])
+        )
+        return received.join(F.broadcast(ranges), in_range, "left_anti")
+
+
+def kind_of(source: str, *, allow_overwrites: bool) -> Kind:
+    """The kind of a feed, by the name of its source; streams know no overwrites."""
+    return StreamRecords() if source == "kinesis" else Objects(allow_overwrites=allow_overwrites)
+
+
+def _is_one_of(columns: Sequence[str], rows: Sequence[tuple]) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.struct(*columns).isin([F.struct(*(F.lit(part) for part in row)) for row in rows])
+
+
+def _renamed(**columns: str) -> Iterator[Column]:
+    """new=old."""
+    from pyspark.sql import functions as F
+
+    return (F.col(old).alias(new) for new, old in columns.items())
+
+
+def _portions(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (values[at : at + size] for at in range(0, len(values), size))
+
+
+def _position(sequence: Column) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.lpad(sequence, _SEQUENCE_DIGITS, "0")
+
+
+def _flaws(payloads: pa.Array) -> pa.Array:
+    """What is wrong with each payload, as an arrow_udf."""
+    return pa.array([flaw(payload) for payload in payloads.to_pylist()], pa.string())
+
+
+def flaw(payload: bytes) -> str | None:
+    """What keeps a record from being one JSON value in UTF-8; None: nothing.
+
+    The words are those of sources/records.py. As there, NaN and Infinity are accepted.
+    """
+    try:
+        orjson.loads(payload)
+    except ValueError:
+        return _flaw_of_a_rare_one(payload)
+    return None
+
+
+def _flaw_of_a_rare_one(payload: bytes) -> str | None:
+    try:
+        json.loads(payload.decode())
+    except UnicodeDecodeError:
+        return "invalid_utf8"
+    except RecursionError:
+        return "nested_too_deeply"
+    except ValueError:
+        return "invalid_json"
+    return None

@@ -1,0 +1,35 @@
+"""A loader to be killed: starts Spark, waits for a line, loads once what its feeds have.
+
+python loader_process.py FEEDS_FILE. The metastore is kept in memory, which starts sooner; so each
+process finds the bronze tables by their files alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from loaders.feeds import read_feeds
+from loaders.run import run_once
+from loaders.session import prepare_root, spark_settings
+
+
+def main(feeds_file: Path) -> None:
+    os.environ["LOADER_GROUP"] = str(os.getpgid(0))
+    prepare_root()
+    spark = SparkSession.builder.config(map=spark_settings()).getOrCreate()
+    print("ready", flush=True)
+    if not sys.stdin.readline():
+        return
+    for schema in ("bronze", "silver", "gold", "ops"):
+        spark.sql(f"create schema if not exists {schema}")
+    failed = run_once(spark, read_feeds(feeds_file).values(), lambda _: None)
+    if failed:
+        sys.exit(str(failed))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

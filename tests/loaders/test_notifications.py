@@ -1,0 +1,242 @@
+"""Messages that come again, that nobody can finish, and objects that nobody may read."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from pyspark.sql.streaming.datasource import ReadAllAvailable
+
+from loaders.sources import discovery
+from loaders.sources.discovery import Notifications
+from loaders.sources.object_state import ObjectState
+from loaders.sources.object_stream import ObjectStreamReader, StreamSettings
+from loaders.sources.objects import ObjectGone, ObjectVersion, read_object
+from loaders.sources.row_formats import RecordRows
+
+MAX_RECEIVES = 3
+
+
+class Queue:
+    """A queue that hands a message out three times, and what a loader does with it."""
+
+    def __init__(self, folder: Path) -> None:
+        name = f"q{uuid.uuid4().hex[:8]}"
+        self.sqs = boto3.client("sqs")
+        self.dead = self.sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.dead, AttributeNames=["QueueArn"])
+        redrive = {
+            "deadLetterTargetArn": arn["Attributes"]["QueueArn"],
+            "maxReceiveCount": MAX_RECEIVES,
+        }
+        self.url = self.sqs.create_queue(
+            QueueName=name, Attributes={"RedrivePolicy": json.dumps(redrive)}
+        )["QueueUrl"]
+        self.path = folder / "state.sqlite"
+
+    def announce(self, key: str) -> None:
+        record = {
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "b"}, "object": {"key": key, "eTag": "e", "size": 1}},
+        }
+        self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps({"Records": [record]}))
+
+    def a_loader(self) -> tuple[Notifications, ObjectState]:
+        """A loader that has just been started."""
+        return Notifications(self.url, (), False, wait_seconds=0), ObjectState(self.path)
+
+    def receive(self) -> tuple[Notifications, ObjectState]:
+        loader, state = self.a_loader()
+        loader.discover(state, run_once=False)
+        loader.stop()
+        return loader, state
+
+
+@pytest.fixture
+def queue(aws: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    return Queue(tmp_path)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is received can be received again at once, as after a crash and five minutes."""
+    monkeypatch.setattr(discovery, "VISIBILITY_SECONDS", 0)
+    monkeypatch.setattr(Notifications, "_start_heartbeat", lambda self: None)
+
+
+def test_the_first_batch_replayed_by_a_new_process_has_the_bodies_of_its_messages(
+    queue: Queue, soon: None, tmp_path: Path
+) -> None:
+    def reader() -> ObjectStreamReader:
+        settings = StreamSettings((), tmp_path / "objects", None, None)
+        return ObjectStreamReader(
+            settings, lambda: Notifications(queue.url, (), False, wait_seconds=0), RecordRows()
+        )
+
+    queue.sqs.send_message(QueueUrl=queue.url, MessageBody="no notification")
+    first = reader()
+    end = first.latestOffset(first.initialOffset(), ReadAllAvailable())
+    first.stop()
+
+    second = reader()
+    # Spark has logged where the batch ends, and asks anew where it begins.
+    (partition,) = second.partitions(second.initialOffset(), end)
+    assert list(partition.bodies.values()) == [b"no notification"]
+    assert second.latestOffset(end, ReadAllAvailable()) == end
+    second.stop()
+    assert [path.stem for path in (tmp_path / "objects").glob("*.sqlite")] == [end["id"]]
+
+
+def test_a_good_message_outlives_restarts_and_is_deleted_in_the_end(
+    queue: Queue, soon: None
+) -> None:
+    queue.announce("a.json")
+    for _ in range(MAX_RECEIVES - 1):  # dies each time before its batch is in the sink
+        queue.receive()
+    loader, state = queue.receive()
+    assert loader.backlog(state)["mostReceives"] == MAX_RECEIVES
+    assert loader.backlog(state)["redeliveredMessages"] == 1
+    state.mark_planned(state.waiting(10, None))
+    loader.acknowledge(state)
+    assert loader.backlog(state) == {
+        "queueMessages": 0,
+        "queueMessagesInFlight": 0,
+        "oldestMessageSentMs": None,
+        "deadLetterMessages": 0,
+        "redeliveredMessages": 1,
+        "mostReceives": MAX_RECEIVES,
+        "unreadableMessages": 0,
+    }
+
+
+def test_a_message_that_no_loader_survives_goes_to_the_dead_letters_and_its_object_is_known(
+    queue: Queue, soon: None
+) -> None:
+    queue.announce("a.json")
+    for _ in range(MAX_RECEIVES + 1):
+        loader, state = queue.receive()
+    shown = loader.backlog(state)
+    assert (shown["queueMessages"], shown["deadLetterMessages"]) == (0, 1)
+    assert [item.key for item in state.waiting(10, None)] == ["a.json"]
+
+
+def test_a_message_that_cannot_be_read_is_counted_and_received_once(queue: Queue) -> None:
+    queue.sqs.send_message(QueueUrl=queue.url, MessageBody="not json")
+    loader, state = queue.receive()
+    state.mark_planned(state.waiting(10, None))
+    loader.acknowledge(state)
+    shown = loader.backlog(state)
+    assert (shown["unreadableMessages"], shown["redeliveredMessages"]) == (1, 0)
+    assert (shown["queueMessages"], shown["queueMessagesInFlight"]) == (0, 0)
+
+
+def test_a_queue_without_a_dead_letter_queue_shows_none(queue: Queue) -> None:
+    _, state = queue.a_loader()
+    plain = queue.sqs.create_queue(QueueName=f"p{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    assert Notifications(plain, (), False).backlog(state)["deadLetterMessages"] is None
+
+
+class Beats(threading.Event):
+    """A heartbeat's pauses without their time; after so many it is told to stop."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._left = count
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
+class Faulty:
+    """The queue's server, but for the visibility calls: the first fails, then some receipts."""
+
+    def __init__(self, sqs: Any) -> None:
+        self._sqs = sqs
+        self.extended: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sqs, name)
+
+    def change_message_visibility_batch(self, **request: Any) -> dict[str, Any]:
+        self.extended.append(len(request["Entries"]))
+        if len(self.extended) == 1:
+            error = {"Error": {"Code": "ServiceUnavailable", "Message": "later"}}
+            raise ClientError(error, "ChangeMessageVisibilityBatch")
+        answer = self._sqs.change_message_visibility_batch(**request)
+        if len(self.extended) == 2:
+            stale = {"Id": "0", "SenderFault": True, "Code": "ReceiptHandleIsInvalid"}
+            later = {"Id": "1", "SenderFault": False, "Code": "InternalError"}
+            return answer | {"Failed": [stale, later]}
+        return answer
+
+
+def test_the_heartbeat_outlives_errors_and_lets_go_of_stale_receipts(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        queue.announce(f"{number}.json")
+    faulty = Faulty(queue.sqs)
+    monkeypatch.setattr(discovery, "client", lambda *_: faulty)
+    monkeypatch.setattr(Notifications, "_start_heartbeat", lambda self: None)
+    loader, _ = queue.receive()
+    loader._stopped = Beats(4)
+    loader._extend_visibility()
+    assert faulty.extended == [3, 3, 2, 2]
+
+
+# ---- objects that are announced and cannot be read
+
+
+@pytest.fixture
+def bucket(aws: Any) -> str:
+    name = f"b{uuid.uuid4().hex[:10]}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def refused(item: ObjectVersion) -> str:
+    with pytest.raises(ObjectGone) as gone:
+        next(read_object(item, ()))
+    return str(gone.value)
+
+
+def test_an_object_that_is_refused_is_a_reason_and_not_the_end_of_the_feed(bucket: str) -> None:
+    s3 = boto3.client("s3")
+    etag = s3.put_object(Bucket=bucket, Key="old", Body=b"{}", StorageClass="GLACIER")["ETag"]
+    archived = ObjectVersion(bucket, "old", etag.strip('"'), 2, 0)
+    assert refused(archived) == "refused:InvalidObjectState"
+    assert refused(archived._replace(bucket="no-such-bucket-here")) == "refused:NoSuchBucket"
+    assert refused(archived._replace(bucket="no bucket!")) == "refused:InvalidName"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "ends_the_batch"),
+    [
+        (403, "AccessDenied", False),
+        (400, "KMS.DisabledException", False),
+        (403, "ExpiredToken", True),
+        (403, "SignatureDoesNotMatch", True),
+        (503, "SlowDown", True),
+        (500, "InternalError", True),
+    ],
+)
+def test_what_s3_says_of_the_caller_or_of_itself_fails_the_batch(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: str, ends_the_batch: bool
+) -> None:
+    class Refusing:
+        def get_object(self, **_: Any) -> None:
+            answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+            raise ClientError(answer, "GetObject")
+
+    monkeypatch.setattr("loaders.sources.objects.client", lambda *_: Refusing())
+    with pytest.raises(ClientError if ends_the_batch else ObjectGone):
+        next(read_object(ObjectVersion("b", "k", "e", 1, 0), ()))
