@@ -24,8 +24,8 @@ docs: setup ## write the documentation of all tables as one page
 bench: setup ## measure, and print a table
 	@$(PYTHON) -m bench
 
-faults: setup ## kill and redeliver, and prove that nothing is lost
-	@$(PYTHON) -m pytest tests/faults
+faults: setup ## kill loaders at every step, and prove that nothing is lost or repeated (FAULTS=200 SEED=…)
+	@export FAULTS=$(or $(FAULTS),200) SEED=$(or $(SEED),$$(date +%s)); echo "FAULTS=$$FAULTS SEED=$$SEED"; $(PYTHON) -m pytest tests/faults
 
 lock: setup ## renew the lock files (UPGRADE=1: to the newest versions allowed)
 	@$(PYTHON) scripts/lock.py $(if $(UPGRADE),--upgrade)

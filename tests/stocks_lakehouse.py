@@ -13,7 +13,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from loaders.bronze import BRONZE_OBJECT_COLUMNS
+from loaders.kinds import Objects
 
 PRICES = "stocksdailyprices"
 FUNDAMENTALS = "stocksfundamentals"
@@ -71,7 +71,7 @@ class StocksLakehouse:
             for ordinal, record in enumerate(item.records)
         ]
         if rows:
-            frame = self.spark.createDataFrame(rows, BRONZE_OBJECT_COLUMNS)
+            frame = self.spark.createDataFrame(rows, Objects.columns)
             frame.write.format("delta").mode("append").saveAsTable(f"bronze.{table}")
 
     def run(self, *arguments: str, select: str = "path:models/silver/stocks+") -> dict[str, str]:
