@@ -1,12 +1,14 @@
-"""Kinesis servers on this machine: real protocol peers for the tests, each with its own errors.
+"""Servers on this machine: real protocol peers for the tests, each with its own errors.
 
-roto-server comes with `.venv-aws` (make setup). kinesis-local needs Node and is installed into
-tests/node on first use; where there is no Node, its tests are skipped, except in CI.
+roto-server (Kinesis) and microburst (throttling and errors in front of any server) come with
+`.venv-aws` (make setup). kinesis-local needs Node and is installed into tests/node on first use;
+where there is no Node, its tests are skipped, except in CI.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import socket
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -40,13 +43,41 @@ ENVIRONMENT = {
 @contextmanager
 def roto(log: Path) -> Iterator[str]:
     """The URL of a running roto-server, which keeps everything in memory."""
-    binary = PROJECT_ROOT / ".venv-aws" / "bin" / "roto-server"
-    command = binary if binary.exists() else shutil.which("roto-server")
-    if not command:
-        pytest.fail(f"roto-server is not installed ({binary}): run `make setup`")
+    command = _installed("roto-server")
     port = _free_port()
     with _running([command, "--port", str(port), "--ephemeral"], {}, port, log) as url:
         yield url
+
+
+@contextmanager
+def faulty(upstream: str, rules: list[dict[str, Any]], log: Path) -> Iterator[str]:
+    """The URL of a proxy before a server, which answers some calls with errors (microburst)."""
+    port = _free_port()
+    command = [_installed("microburst"), "--upstream", upstream, "--host", HOST]
+    with _running([*command, "--port", str(port)], {}, port, log) as url:
+        _send(f"{url}/_microburst/rules", "POST", rules)
+        yield url
+
+
+def faults_of(url: str) -> set[tuple[str, str]]:
+    """Operation and action of every error that the proxy has answered with."""
+    fired = _send(f"{url}/_microburst/fired?limit=100000", "GET")
+    return {(fault["operation"], fault["action"]) for fault in fired}
+
+
+def _send(url: str, method: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(url, data, {"Content-Type": "application/json"}, method=method)
+    with urlopen(request, timeout=START_TIMEOUT_S) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def _installed(command: str) -> str:
+    binary = PROJECT_ROOT / ".venv-aws" / "bin" / command
+    found = str(binary) if binary.exists() else shutil.which(command)
+    if not found:
+        pytest.fail(f"{command} is not installed ({binary}): run `make setup`")
+    return found
 
 
 @contextmanager
