@@ -59,12 +59,18 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
     With its location named, a table whose files are there and whose entry in the metastore is
     lost is registered again (Delta refuses that to a table without one).
     """
+    wanted = {
+        table: (kind.columns, "_batch_id"),
+        LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item"),
+        QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
+    }
+    # A statement for a table that is there would read its log.
+    missing = [name for name in wanted if not spark.catalog.tableExists(f"bronze.{name}")]
+    if not missing:
+        return
     schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
-    for name, columns, clustered_by in (
-        (table, kind.columns, "_batch_id"),
-        (LEDGER.removeprefix("bronze."), LEDGER_COLUMNS, "feed, item"),
-        (QUARANTINE.removeprefix("bronze."), QUARANTINE_COLUMNS, "feed, batch_id"),
-    ):
+    for name in missing:
+        columns, clustered_by = wanted[name]
         spark.sql(
             f"create table if not exists bronze.{name} ({columns}) using delta "
             f"cluster by ({clustered_by}) location '{schema['info_value']}/{name.lower()}'"

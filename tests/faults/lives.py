@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 import yaml
@@ -25,6 +25,17 @@ LOAD_TIMEOUT_S = 300
 
 # Where a record is and what it holds: (feed, object or empty for a stream, ordinal, bytes).
 Place = tuple[str, str, int, bytes]
+
+
+LISTED, ANNOUNCED, EVENTS = FEEDS = ("listed", "announced", "events")
+
+
+class Kill(NamedTuple):
+    """The n-th time that a loader of some feed comes to a step."""
+
+    feed: str
+    step: str
+    number: int
 
 
 class Sender:
@@ -168,10 +179,13 @@ class Sender:
 
 
 class Life:
-    """One process of the loader; Spark starts at once, loading when told."""
+    """One process of the loader; Spark starts at once, loading when told.
 
-    def __init__(self, sender: Sender, feeds: Path, kill_at: str | None) -> None:
-        self.kill_at = kill_at
+    One that is to be killed loads the one feed, others load all.
+    """
+
+    def __init__(self, sender: Sender, feeds: Path, kill: Kill | None) -> None:
+        self.kill = kill
         self._log = sender.root / f"life-{uuid.uuid4().hex[:8]}.log"
         python_path = f"{FOLDER / 'inject'}{os.pathsep}{PROJECT_ROOT}"
         environment = {
@@ -180,11 +194,12 @@ class Life:
             "PYSPARK_PYTHON": sys.executable,
             "PYTHONPATH": python_path,
             "AWS_ENDPOINT_URL_KINESIS": sender.kinesis_url,
-            "KILL_AT": kill_at or "never 1",
+            "KILL_AT": f"{kill.step} {kill.number}" if kill else "never 1",
         }
+        names = [kill.feed] if kill else FEEDS
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, FOLDER / "loader_process.py", feeds],
+                [sys.executable, FOLDER / "loader_process.py", feeds, *names],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -202,7 +217,7 @@ class Life:
         assert self._process.stdout.readline() == b"ready\n", self._last_words()
         self._process.communicate(b"go\n", timeout=LOAD_TIMEOUT_S)
         code = self._process.returncode
-        assert code in (0, -signal.SIGKILL), f"{self.kill_at}: exit {code}: {self._last_words()}"
+        assert code in (0, -signal.SIGKILL), f"{self.kill}: exit {code}: {self._last_words()}"
         return code != 0
 
     def end(self) -> None:
@@ -219,14 +234,14 @@ class Life:
 
 
 @contextmanager
-def lives(sender: Sender, plan: list[str | None]) -> Iterator[Iterator[Life]]:
+def lives(sender: Sender, plan: list[Kill | None]) -> Iterator[Iterator[Life]]:
     """A process for each entry of the plan; the next one starts while one loads."""
     feeds = sender.write_feeds()
     started: list[Life] = []
 
     def one_ahead() -> Iterator[Life]:
-        for kill_at in plan:
-            started.append(Life(sender, feeds, kill_at))
+        for kill in plan:
+            started.append(Life(sender, feeds, kill))
             if len(started) > 1:
                 yield started[-2]
         yield started[-1]

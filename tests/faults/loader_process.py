@@ -1,7 +1,7 @@
 """A loader to be killed: starts Spark, waits for a line, loads once what its feeds have.
 
-python loader_process.py FEEDS_FILE. The metastore is kept in memory, which starts sooner; so each
-process finds the bronze tables by their files alone.
+python loader_process.py FEEDS_FILE FEED… The metastore is kept in memory, which starts sooner; so
+each process finds the bronze tables by their files alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from loaders.run import run_once
 from loaders.session import prepare_root, spark_settings
 
 
-def main(feeds_file: Path) -> None:
+def main(feeds_file: Path, names: list[str]) -> None:
     os.environ["LOADER_GROUP"] = str(os.getpgid(0))
     prepare_root()
     spark = SparkSession.builder.config(map=spark_settings()).getOrCreate()
@@ -26,10 +26,11 @@ def main(feeds_file: Path) -> None:
         return
     for schema in ("bronze", "silver", "gold", "ops"):
         spark.sql(f"create schema if not exists {schema}")
-    failed = run_once(spark, read_feeds(feeds_file).values(), lambda _: None)
+    feeds = read_feeds(feeds_file)
+    failed = run_once(spark, [feeds[name] for name in names], lambda _: None)
     if failed:
         sys.exit(str(failed))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -13,27 +13,38 @@ from typing import Any
 
 import pytest
 import servers
-from lives import Sender, lives
+from lives import ANNOUNCED, EVENTS, LISTED, Kill, Sender, lives
 
-STEPS = (
-    "messages received",
+OF_OBJECTS = (
     "objects planned",
     "offset of objects logged",
     "objects half read",
-    "before the commit of listed",
-    "after the commit of announced",
     "before the commit of quarantine",
     "after the commit of quarantine",
     "before the commit of ledger",
     "after the commit of ledger",
-    "before the delete of messages",
-    "after the delete of messages",
-    "shards planned",
-    "offset of shards logged",
-    "shards half read",
-    "before the commit of events",
-    "after the commit of events",
 )
+STEPS = {
+    ANNOUNCED: (
+        *OF_OBJECTS,
+        "messages received",
+        "before the commit of announced",
+        "after the commit of announced",
+        "before the delete of messages",
+        "after the delete of messages",
+    ),
+    LISTED: (*OF_OBJECTS, "before the commit of listed", "after the commit of listed"),
+    EVENTS: (
+        "shards planned",
+        "offset of shards logged",
+        "shards half read",
+        "before the commit of events",
+        "after the commit of events",
+        "before the commit of quarantine",
+        "before the commit of ledger",
+        "after the commit of ledger",
+    ),
+}
 # Kills until the sender is compared with the tables, in which all feeds are drained.
 KILLS_A_STORY = 20
 LIVES_TO_DRAIN = 4
@@ -41,35 +52,35 @@ FAULTS = int(os.environ.get("FAULTS", "12"))
 SEED = int(os.environ.get("SEED", "1"))
 
 
-def stories(faults: int, seed: int) -> list[list[str]]:
+def stories(faults: int, seed: int) -> list[list[Kill]]:
     """Plans of kills: each step in turn, then at its first, second or third time."""
     draw = random.Random(seed)
-    shuffled = draw.sample(STEPS, len(STEPS))
-    firsts = (f"{step} 1" for step in shuffled)
-    others = (f"{draw.choice(STEPS)} {draw.randint(1, 3)}" for _ in range(faults))
+    places = [(feed, step) for feed, steps in STEPS.items() for step in steps]
+    firsts = (Kill(*place, 1) for place in draw.sample(places, len(places)))
+    others = (Kill(*draw.choice(places), draw.randint(1, 3)) for _ in range(faults))
     kills = list(islice(chain(firsts, others), faults))
     return [kills[at : at + KILLS_A_STORY] for at in range(0, faults, KILLS_A_STORY)]
 
 
 @pytest.mark.parametrize("plan", stories(FAULTS, SEED), ids=lambda plan: f"{len(plan)}-kills")
 def test_a_loader_killed_at_every_step_loads_each_record_once(
-    plan: list[str], aws: Any, tmp_path: Path
+    plan: list[Kill], aws: Any, tmp_path: Path
 ) -> None:
     told = f"FAULTS={FAULTS} SEED={SEED}: {plan}"
     with servers.roto(tmp_path / "roto.log") as kinesis_url:
         sender = Sender(tmp_path, kinesis_url)
-        survived = []
+        survived: list[Kill | None] = []
         with lives(sender, [*plan, *[None] * LIVES_TO_DRAIN]) as processes:
             for life in processes:
-                if life.kill_at:
+                if life.kill:
                     sender.send()
-                elif sender.messages_left() == 0 and survived and survived[-1] == "nothing":
+                elif survived[-1:] == [None] and sender.messages_left() == 0:
                     break
                 if not life.load():
-                    survived.append(life.kill_at or "nothing")
+                    survived.append(life.kill)
 
         # Only a step that is reached more than once may have been survived.
-        assert not [step for step in survived if step.endswith(" 1")], told
+        assert not [kill for kill in survived if kill and kill.number == 1], told
         assert sender.messages_left() == 0, told
         assert sender.in_bronze() == sender.kept, told
         assert sender.in_quarantine() == sender.quarantined, told
