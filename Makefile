@@ -13,7 +13,7 @@ demo: setup ## produce data, load it, build every table, show them (ONLY=stocks:
 	@$(PYTHON) -m demo $(if $(ONLY),--only $(ONLY))
 
 test: setup ## run every test, those that need Spark in one process, the others beside it
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup --durations 15
+	@$(PYTHON) -m pytest -n 2 --durations 15
 
 lint: setup ## check the style of Python and SQL
 	@scripts/lint
