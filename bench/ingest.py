@@ -184,6 +184,7 @@ class Bench:
         def append(batch: Any, batch_id: int) -> None:
             (
                 batch.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
+                .withColumn("_ordinal", F.monotonically_increasing_id())
                 .write.format("delta")
                 .mode("append")
                 .saveAsTable(f"bronze.{name}")
@@ -197,7 +198,6 @@ class Bench:
                 F.lit("file").alias("_bucket"),
                 F.col("_metadata.file_path").alias("_key"),
                 F.col("_metadata.file_size").cast("string").alias("_version"),
-                F.monotonically_increasing_id().alias("_ordinal"),
                 F.col("_metadata.file_modification_time").alias("_modified_at"),
                 F.current_timestamp().alias("_ingested_at"),
             )
