@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import yaml
 
+from loaders.lock import RootInUseError, require_free
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -78,9 +80,13 @@ def read_profile(path: Path = PROFILES, target: str = "local") -> dict[str, Any]
 
 @cache
 def spark_settings(*, resident: bool = False) -> dict[str, str]:
-    """Spark's settings of the `local` target, without the quick compiler for a resident process."""
+    """Spark's settings of the `local` target.
+
+    A resident process has the full compiler, and its tasks share the cores (tasks.py).
+    """
     settings = dict(read_profile()["server_side_parameters"])
     if resident:
+        settings["spark.scheduler.mode"] = "FAIR"
         options = settings["spark.driver.extraJavaOptions"].replace(QUICK_COMPILER, "")
         settings["spark.driver.extraJavaOptions"] = options
     return settings
@@ -90,9 +96,12 @@ def get_spark(*, resident: bool = False) -> SparkSession:
     """The process's SparkSession, started on first use.
 
     Raises:
-        ConfigurationError: not set up, or another process holds the metastore.
+        ConfigurationError: not set up, or another process has the root or its metastore.
     """
-    prepare_root()
+    try:
+        require_free(prepare_root())
+    except RootInUseError as error:
+        raise ConfigurationError(str(error)) from error
     if not any((PROJECT_ROOT / "jars").glob("delta-spark*.jar")):
         raise ConfigurationError("Delta's jars are missing: run `make setup`")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

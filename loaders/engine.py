@@ -1,0 +1,218 @@
+"""The engine: one process and one JVM that load, build, test and serve without a pause.
+
+It is wiring: feeds and live models are streams, cycles, checks and maintenance are steps, and the
+supervisor (tasks.py) keeps each going whatever becomes of the others.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from loaders.bronze import BatchReport, ensure_tables
+from loaders.cycles import CHECK_PAUSE_S, Cycles
+from loaders.dbt_project import DbtProject
+from loaders.feeds import Feed
+from loaders.http_page import serving_page
+from loaders.listener import listening
+from loaders.lock import RootInUseError, locked
+from loaders.memory import resident_bytes
+from loaders.page import EngineStatus
+from loaders.ports import HTTP_PORT, THRIFT_PORT, port_from_environment, require_usable
+from loaders.run import finish_interrupted_replay, kind_of_feed, start
+from loaders.session import ConfigurationError, get_spark, prepare_root
+from loaders.status import feed_status
+from loaders.tasks import RUNNING, STARTING, Step, Stream, Supervisor, Task, TaskStatus
+from loaders.thrift import serving_sql
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+
+STOPPING = "stopping"
+# A look for new rows costs a `stat` a table.
+LOOK_PAUSE_S = 1.0
+# SIGTERM to exit takes no longer than 30 seconds: this for running batches and models, the rest
+# for Spark. Whatever is cut off then is as if it had been killed: its next start goes on.
+STOP_TIMEOUT_S = 20
+_JVM_POLL_S = 1.0
+
+
+class EngineError(Exception):
+    """The engine cannot go on; the message says why, in one line."""
+
+
+class _StoppedEarly(BaseException):
+    """SIGTERM or SIGINT while the engine was starting."""
+
+
+@contextmanager
+def root_to_itself() -> Iterator[tuple[Path, int, int]]:
+    """Have the root to this process; gives root, THRIFT_PORT and HTTP_PORT.
+
+    Raises:
+        ConfigurationError: another engine has it, the root cannot be written, or no port number.
+    """
+    root = prepare_root()
+    thrift_port = port_from_environment("THRIFT_PORT", THRIFT_PORT)
+    http_port = port_from_environment("HTTP_PORT", HTTP_PORT)
+    try:
+        with locked(root, thrift_port, http_port):
+            yield root, thrift_port, http_port
+    except RootInUseError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def run_engine(
+    feeds: Sequence[Feed],
+    report: Callable[[BatchReport], None],
+    changed: Callable[[TaskStatus], None],
+    ready: Callable[[EngineStatus], None],
+) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Args:
+        report: told of each batch that was loaded.
+        changed: told when a task has failed, or works again.
+        ready: told once, when everything has been started.
+
+    Raises:
+        ConfigurationError: another engine has the root, a port is taken, Spark is not set up.
+        EngineError: the JVM has ended.
+    """
+    stop = _Stop()
+    try:
+        with root_to_itself() as (root, thrift_port, http_port):
+            require_usable(thrift_port, "THRIFT_PORT")
+            require_usable(http_port, "HTTP_PORT")
+            engine = Engine(root, thrift_port, http_port, feeds, report, changed)
+            with engine.running():
+                stop.is_starting = False
+                ready(engine.status())
+                while not stop.asked.wait(_JVM_POLL_S):
+                    engine.require_jvm()
+    except _StoppedEarly:
+        return
+
+
+class _Stop:
+    """Hears SIGTERM and SIGINT: interrupts the start, and asks a running engine to end."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.is_starting = True
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._heard)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        self.asked.set()
+        if self.is_starting:
+            self.is_starting = False
+            raise _StoppedEarly
+
+
+class Engine:
+    """Its parts, and how they stand."""
+
+    def __init__(
+        self,
+        root: Path,
+        thrift_port: int,
+        http_port: int,
+        feeds: Sequence[Feed],
+        report: Callable[[BatchReport], None],
+        changed: Callable[[TaskStatus], None],
+    ) -> None:
+        self._root = root
+        self._thrift_port = thrift_port
+        self._http_port = http_port
+        self._feeds = feeds
+        self._report = report
+        self._started_at = datetime.now(UTC)
+        self._state = STARTING
+        self._supervisor = Supervisor(self._prepare_thread, changed=changed)
+        self._starting_query = threading.Lock()
+        self._spark: SparkSession
+        self.cycles: Cycles | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start everything; at the end finish what is running, and stop it."""
+        with ExitStack() as stack:
+            stack.enter_context(serving_page(self._http_port, self.status))
+            self._spark = get_spark(resident=True)
+            stack.callback(self._spark.stop)
+            # dbt changes settings of its session between batches; streams have one of their own.
+            streams = self._spark.newSession()
+            for feed in self._feeds:
+                ensure_tables(streams, feed.table, kind_of_feed(feed))
+                finish_interrupted_replay(streams, feed)
+            listener = stack.enter_context(listening(streams, self._root, self._feeds, once=False))
+            report = listener.noting(self._report)
+            stack.enter_context(serving_sql(self._spark, self._thrift_port, self._root))
+            self.cycles = Cycles(self._spark, self._root, DbtProject(self._root))
+            self._supervisor.start(
+                [
+                    *(self._feed_task(streams, feed, report) for feed in self._feeds),
+                    *self._steps(self.cycles),
+                ]
+            )
+            stack.callback(self._supervisor.stop, STOP_TIMEOUT_S)
+            self._state = RUNNING
+            try:
+                yield
+            finally:
+                self._state = STOPPING
+
+    def require_jvm(self) -> None:
+        """Raise EngineError where Spark's process has ended: nothing can go on without it."""
+        process = self._spark.sparkContext._gateway.proc
+        if process is not None and process.poll() is not None:
+            raise EngineError(
+                f"Spark's JVM has ended (exit code {process.returncode}): start the engine again; "
+                f"{self._root}/logs/spark.log may say why"
+            )
+
+    def status(self) -> EngineStatus:
+        """How everything stands at this moment."""
+        cycles = self.cycles
+        return EngineStatus(
+            state=self._state,
+            pid=os.getpid(),
+            root=str(self._root),
+            started_at=self._started_at,
+            at=datetime.now(UTC),
+            thrift_port=self._thrift_port,
+            http_port=self._http_port,
+            memory_bytes=resident_bytes(),
+            tasks=self._supervisor.status(),
+            models=cycles.models() if cycles else [],
+            feeds=feed_status(self._root, list(self._feeds)),
+            failed_tests=cycles.failed_tests() if cycles else {},
+        )
+
+    def _prepare_thread(self, task: Task) -> None:
+        # A pool each: a large batch of one task does not hold up the small ones of the others.
+        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", task.name)
+
+    def _feed_task(
+        self, session: SparkSession, feed: Feed, report: Callable[[BatchReport], None]
+    ) -> Task:
+        def begin() -> StreamingQuery:
+            with self._starting_query:
+                return start(session, feed, report, once=False)
+
+        return Stream("feed", feed.name, begin)
+
+    def _steps(self, cycles: Cycles) -> list[Task]:
+        return [
+            Step("cycle", "cycle", cycles.step, LOOK_PAUSE_S),
+            Step("check", "check", cycles.check, CHECK_PAUSE_S),
+        ]
