@@ -24,7 +24,10 @@ class EngineGuard(dbtPlugin):
         """Raise where the command has to go through the engine."""
         flags = get_flags()
         target = getattr(flags, "TARGET", None) or os.environ.get("DBT_TARGET", "local")
-        is_offline = flags.WHICH in _HARMLESS or (flags.WHICH == "compile" and not flags.INTROSPECT)
+        # Without either flag it lists the tables first.
+        is_offline = flags.WHICH in _HARMLESS or (
+            flags.WHICH == "compile" and not (flags.INTROSPECT or flags.POPULATE_CACHE)
+        )
         if self.project_name != "multihop" or target != "local" or is_offline:
             return
         root = Path(os.environ.get("LAKEHOUSE_ROOT") or "lakehouse").absolute()

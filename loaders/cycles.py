@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from loaders.commits import news, standing
-from loaders.dbt_project import BuildError, DbtProject, Result
+from loaders.dbt_project import BuildError, DbtProject, Manifest, Result
 from loaders.graph import Graph, graph_of
 from loaders.tasks import pause_after
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-CHECK_PAUSE_S = 600
+CHECK_PAUSE_S = 600.0
 # From so many new bytes (compressed, of bronze) on, a batch is worth compiling and replanning.
 LARGE_BATCH_BYTES = 8 << 20
 # What a small batch costs is planning and compiling, not rows: a MERGE of 1,000 rows took 1.15 s
@@ -53,18 +53,26 @@ class ModelStatus:
 class Cycles:
     """What has been seen of the tables, and what is owed to the models."""
 
-    def __init__(self, spark: SparkSession, root: Path, project: DbtProject) -> None:
+    def __init__(
+        self,
+        spark: SparkSession,
+        root: Path,
+        project: DbtProject,
+        check_pause_s: float = CHECK_PAUSE_S,
+    ) -> None:
         self._spark = spark
         self._warehouse = root / "warehouse"
         self._project = project
         self._dbt = threading.Lock()  # dbt runs once at a time in a process
-        self._graph = Graph({}, {}, {})
+        self._graph: Graph | None = None
         self._seen: dict[str, int] = {}
         self._owed: set[str] = set()
         self._unchecked: set[str] = set()
         self._models: dict[str, ModelStatus] = {}
         self._failed_tests: dict[str, str] = {}
-        self.manifest_read = threading.Event()
+        self._check_pause_s = check_pause_s
+        self._next_check = 0.0
+        self.manifest: Manifest | None = None
 
     # What the page shows.
 
@@ -84,7 +92,7 @@ class Cycles:
         Raises:
             BuildError: dbt could not run at all; what was owed still is.
         """
-        if self._project.has_changed():
+        if self._graph is None or self._project.has_changed():
             with self._dbt:
                 size = self._begin_anew()
         else:
@@ -106,10 +114,10 @@ class Cycles:
 
     def check(self) -> str | None:
         """Test the models that have changed since they were tested last."""
-        models, self._unchecked = self._unchecked, set()
-        names = sorted(self._graph.names[model] for model in models if model in self._graph.names)
-        if not names:
+        if not self._unchecked or time.monotonic() < self._next_check:
             return None
+        models, self._unchecked = self._unchecked, set()
+        names = [self._graph.names[model] for model in models if model in self._graph.names]
         try:
             with self._dbt, self._settings(LARGE_BATCH_BYTES):
                 results = self._project.run(
@@ -118,6 +126,8 @@ class Cycles:
         except BuildError:
             self._unchecked |= models
             raise
+        finally:
+            self._next_check = time.monotonic() + self._check_pause_s
         for result in results:
             self._failed_tests.pop(result.name, None)
             if result.is_bad:
@@ -136,18 +146,20 @@ class Cycles:
 
         Returns: the bytes that may be new to them.
         """
-        self._graph = graph_of(self._project.parse())
-        found = {table: standing(self._path(table)) for table in self._graph.tables}
+        self._graph = None
+        self.manifest = self._project.parse()
+        graph = graph_of(self.manifest)
+        found = {table: standing(self._path(name)) for table, name in graph.tables.items()}
         self._seen = {table: each.version for table, each in found.items()}
-        self._owed = set(self._graph.names)
-        self.manifest_read.set()
+        self._owed = set(graph.names)
+        self._graph = graph
         return sum(each.size_bytes for each in found.values())
 
     def _look(self) -> int:
         """Owe a run to what stands below new rows; returns the bytes that are new."""
         size = 0
         for table, since in self._seen.items():
-            new = news(self._path(table), since)
+            new = news(self._path(self._graph.tables[table]), since)
             self._seen[table] = new.version
             if new.size_bytes:
                 self._owed |= self._graph.below[table]
@@ -155,7 +167,7 @@ class Cycles:
         return size
 
     def _path(self, table: str) -> Path:
-        schema, name = self._graph.tables[table].split(".")
+        schema, name = table.split(".")
         return self._warehouse / f"{schema}.db" / name
 
     def _waiting(self) -> set[str]:

@@ -93,7 +93,7 @@ class DbtProject:
         if not outcome.success:
             raise BuildError(_one_line(outcome.exception))
         self._parsed, self._stamp = outcome.result, stamp
-        return self._parsed.to_dict()
+        return self._parsed.writable_manifest().to_dict(omit_none=False)
 
     def run(
         self, *arguments: str, report: Callable[[Node], None] = lambda node: None

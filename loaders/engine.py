@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, ensure_tables
-from loaders.cycles import CHECK_PAUSE_S, Cycles
+from loaders.cycles import Cycles
 from loaders.dbt_project import DbtProject
 from loaders.feeds import Feed
 from loaders.http_page import serving_page
@@ -30,7 +30,7 @@ from loaders.run import finish_interrupted_replay, kind_of_feed, start
 from loaders.session import ConfigurationError, get_spark, prepare_root
 from loaders.status import feed_status
 from loaders.tasks import RUNNING, STARTING, Step, Stream, Supervisor, Task, TaskStatus
-from loaders.thrift import serving_sql
+from loaders.thrift import serving_sql, sql_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -147,7 +147,9 @@ class Engine:
         """Start everything; at the end finish what is running, and stop it."""
         with ExitStack() as stack:
             stack.enter_context(serving_page(self._http_port, self.status))
-            self._spark = get_spark(resident=True)
+            self._spark = get_spark(
+                resident=True, settings=sql_settings(self._thrift_port, self._root)
+            )
             stack.callback(self._spark.stop)
             # dbt changes settings of its session between batches; streams have one of their own.
             streams = self._spark.newSession()
@@ -156,7 +158,7 @@ class Engine:
                 finish_interrupted_replay(streams, feed)
             listener = stack.enter_context(listening(streams, self._root, self._feeds, once=False))
             report = listener.noting(self._report)
-            stack.enter_context(serving_sql(self._spark, self._thrift_port, self._root))
+            stack.enter_context(serving_sql(self._spark))
             self.cycles = Cycles(self._spark, self._root, DbtProject(self._root))
             self._supervisor.start(
                 [
@@ -214,5 +216,5 @@ class Engine:
     def _steps(self, cycles: Cycles) -> list[Task]:
         return [
             Step("cycle", "cycle", cycles.step, LOOK_PAUSE_S),
-            Step("check", "check", cycles.check, CHECK_PAUSE_S),
+            Step("check", "check", cycles.check, LOOK_PAUSE_S),
         ]

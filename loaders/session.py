@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,8 +93,12 @@ def spark_settings(*, resident: bool = False) -> dict[str, str]:
     return settings
 
 
-def get_spark(*, resident: bool = False) -> SparkSession:
+def get_spark(*, resident: bool = False, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The process's SparkSession, started on first use.
+
+    Args:
+        resident: for a process that stays.
+        settings: of Spark, besides those of the profile.
 
     Raises:
         ConfigurationError: not set up, or another process has the root or its metastore.
@@ -110,7 +115,7 @@ def get_spark(*, resident: bool = False) -> SparkSession:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.enableHiveSupport()
-    for key, value in spark_settings(resident=resident).items():
+    for key, value in {**spark_settings(resident=resident), **(settings or {})}.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     for schema in ("bronze", "silver", "gold", "ops"):

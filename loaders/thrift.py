@@ -14,21 +14,23 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@contextmanager
-def serving_sql(spark: SparkSession, port: int, root: Path) -> Iterator[None]:
-    """Answer on loopback while the context lasts; each connection has a session of its own."""
-    session = spark.newSession()
-    for name, value in {
-        "hive.server2.thrift.bind.host": HOST,
-        "hive.server2.thrift.port": str(port),
-        "hive.server2.logging.operation.enabled": "false",
+def sql_settings(port: int, root: Path) -> dict[str, str]:
+    """What Spark has to be started with: Hive reads it once, with the metastore."""
+    return {
+        "spark.hadoop.hive.server2.thrift.bind.host": HOST,
+        "spark.hadoop.hive.server2.thrift.port": str(port),
+        "spark.hadoop.hive.server2.logging.operation.enabled": "false",
         # By default /tmp/hive, which belongs to whoever on the machine was first.
-        "hive.exec.scratchdir": f"{root}/scratch",
-        "hive.exec.local.scratchdir": f"{root}/scratch",
-    }.items():
-        session.conf.set(name, value)
+        "spark.hadoop.hive.exec.scratchdir": f"{root}/scratch",
+        "spark.hadoop.hive.exec.local.scratchdir": f"{root}/scratch",
+    }
+
+
+@contextmanager
+def serving_sql(spark: SparkSession) -> Iterator[None]:
+    """Answer on loopback while the context lasts; each connection has a session of its own."""
     hive = spark._jvm.org.apache.spark.sql.hive.thriftserver
-    server = hive.HiveThriftServer2.startWithSparkSession(session._jsparkSession, False)
+    server = hive.HiveThriftServer2.startWithSparkSession(spark.newSession()._jsparkSession, False)
     try:
         yield
     finally:
