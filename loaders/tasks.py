@@ -113,7 +113,8 @@ def stop_between_batches(query: StreamingQuery) -> None:
 
 def pause_after(failures: int) -> float:
     """Seconds to wait after so many failures in a row: 1, 2, 4 … up to five minutes."""
-    return min(2.0 ** (failures - 1), LONGEST_PAUSE_S)
+    doublings = min(failures - 1, 20)  # a float ends at 1,023
+    return min(2.0**doublings, LONGEST_PAUSE_S)
 
 
 class Supervisor:

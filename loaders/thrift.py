@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING
 from loaders.ports import HOST
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import SparkSession
 
 
-def sql_settings(port: int, root: Path) -> dict[str, str]:
+def sql_settings(port: int) -> dict[str, str]:
     """What Spark has to be started with: Hive reads it once, with the metastore."""
     return {
         "spark.hadoop.hive.server2.thrift.bind.host": HOST,
         "spark.hadoop.hive.server2.thrift.port": str(port),
         "spark.hadoop.hive.server2.logging.operation.enabled": "false",
-        # By default /tmp/hive, which belongs to whoever on the machine was first.
-        "spark.hadoop.hive.exec.scratchdir": f"{root}/scratch",
-        "spark.hadoop.hive.exec.local.scratchdir": f"{root}/scratch",
     }
 
 
