@@ -147,9 +147,7 @@ class Engine:
         """Start everything; at the end finish what is running, and stop it."""
         with ExitStack() as stack:
             stack.enter_context(serving_page(self._http_port, self.status))
-            self._spark = get_spark(
-                resident=True, settings=sql_settings(self._thrift_port)
-            )
+            self._spark = get_spark(resident=True, settings=sql_settings(self._thrift_port))
             stack.callback(self._spark.stop)
             # dbt changes settings of its session between batches; streams have one of their own.
             streams = self._spark.newSession()
