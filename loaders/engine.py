@@ -54,8 +54,10 @@ class _StoppedEarly(BaseException):
 
 
 @contextmanager
-def root_to_itself() -> Iterator[tuple[Path, int, int]]:
-    """Have the root to this process; gives root, THRIFT_PORT and HTTP_PORT.
+def root_to_itself() -> Iterator[tuple[Path, int, int, Callable[[int], None]]]:
+    """Have the root to this process.
+
+    Gives root, THRIFT_PORT, HTTP_PORT and a function to note the JVM's process id with.
 
     Raises:
         ConfigurationError: another engine has it, the root cannot be written, or no port number.
@@ -64,8 +66,8 @@ def root_to_itself() -> Iterator[tuple[Path, int, int]]:
     thrift_port = port_from_environment("THRIFT_PORT", THRIFT_PORT)
     http_port = port_from_environment("HTTP_PORT", HTTP_PORT)
     try:
-        with locked(root, thrift_port, http_port):
-            yield root, thrift_port, http_port
+        with locked(root, thrift_port, http_port) as note_jvm:
+            yield root, thrift_port, http_port, note_jvm
     except RootInUseError as error:
         raise ConfigurationError(str(error)) from error
 
@@ -89,11 +91,11 @@ def run_engine(
     """
     stop = _Stop()
     try:
-        with root_to_itself() as (root, thrift_port, http_port):
+        with root_to_itself() as (root, thrift_port, http_port, note_jvm):
             require_usable(thrift_port, "THRIFT_PORT")
             require_usable(http_port, "HTTP_PORT")
             engine = Engine(root, thrift_port, http_port, feeds, report, changed)
-            with engine.running():
+            with engine.running(note_jvm):
                 stop.is_starting = False
                 ready(engine.status())
                 while not stop.asked.wait(_JVM_POLL_S):
@@ -143,12 +145,13 @@ class Engine:
         self.cycles: Cycles | None = None
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, note_jvm: Callable[[int], None]) -> Iterator[None]:
         """Start everything; at the end finish what is running, and stop it."""
         with ExitStack() as stack:
             stack.enter_context(serving_page(self._http_port, self.status))
             self._spark = get_spark(resident=True, settings=sql_settings(self._thrift_port))
             stack.callback(self._spark.stop)
+            note_jvm(self._spark.sparkContext._gateway.proc.pid)
             # dbt changes settings of its session between batches; streams have one of their own.
             streams = self._spark.newSession()
             for feed in self._feeds:
@@ -174,7 +177,7 @@ class Engine:
     def require_jvm(self) -> None:
         """Raise EngineError where Spark's process has ended: nothing can go on without it."""
         process = self._spark.sparkContext._gateway.proc
-        if process is not None and process.poll() is not None:
+        if process.poll() is not None:
             raise EngineError(
                 f"Spark's JVM has ended (exit code {process.returncode}): start the engine again; "
                 f"{self._root}/logs/spark.log may say why"

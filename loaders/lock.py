@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,15 +18,18 @@ _FILE = "engine.lock"
 # A reader holds the lock for an instant, to see whether it is free.
 _ATTEMPTS = 20
 _PAUSE_S = 0.05
+# A JVM outlives an engine that was killed by the moment it takes to see that.
+_JVM_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that has the root to itself, and the ports on which it answers."""
+    """The process that has the root to itself, its JVM, and the ports on which it answers."""
 
     pid: int
     thrift_port: int
     http_port: int
+    jvm_pid: int | None = None
 
     @property
     def is_this_process(self) -> bool:
@@ -69,22 +72,38 @@ def require_free(root: Path) -> None:
 
 
 @contextmanager
-def locked(root: Path, thrift_port: int, http_port: int) -> Iterator[None]:
+def locked(root: Path, thrift_port: int, http_port: int) -> Iterator[Callable[[int], None]]:
     """Have the root to oneself while the context lasts.
+
+    Waits for the JVM of an engine that was killed. Gives a function to note the own JVM with.
 
     Raises:
         RootInUseError: another process has it.
     """
-    path = root / _FILE
-    with path.open("a+") as file:
+    with (root / _FILE).open("a+") as file:
         _lock(file.fileno(), root)
-        file.truncate(0)
-        file.write(json.dumps(asdict(Holder(os.getpid(), thrift_port, http_port))))
-        file.flush()
+        _await_end(_read(root).jvm_pid)
+
+        def note(jvm_pid: int | None) -> None:
+            file.truncate(0)
+            file.write(json.dumps(asdict(Holder(os.getpid(), thrift_port, http_port, jvm_pid))))
+            file.flush()
+
+        note(None)
         try:
-            yield
+            yield note
         finally:
             file.truncate(0)
+
+
+def _await_end(pid: int | None) -> None:
+    deadline = time.monotonic() + _JVM_TIMEOUT_S
+    while pid is not None and time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except OSError:  # ended, or the number is another user's by now
+            return
+        time.sleep(_PAUSE_S)
 
 
 def _lock(file: int, root: Path) -> None:

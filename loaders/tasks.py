@@ -168,7 +168,7 @@ class Supervisor:
                 task,
                 state=RUNNING,
                 since=before.since if before.state == RUNNING else _now(),
-                runs=before.runs + 1,
+                runs=before.runs + (outcome is not None),
                 # A query that has started has not yet shown that it works.
                 failures=before.failures if outcome is None else 0,
                 error=before.error if outcome is None else None,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,17 @@ def test_a_killed_holder_leaves_the_root_free(tmp_path, other_process):
     assert holder(tmp_path) is None
     with locked(tmp_path, 3, 4):
         assert holder(tmp_path) == Holder(os.getpid(), 3, 4)
+
+
+def test_the_jvm_of_a_killed_engine_is_waited_for(tmp_path):
+    jvm = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    left_behind = Holder(os.getpid(), 1, 2, jvm.pid)
+    (tmp_path / "engine.lock").write_text(json.dumps(asdict(left_behind)))
+    ended = threading.Thread(target=jvm.communicate, args=(b"\n",))
+    ended.start()
+    with locked(tmp_path, 1, 2) as note_jvm:
+        with pytest.raises(ProcessLookupError):
+            os.kill(jvm.pid, 0)
+        note_jvm(77)
+        assert holder(tmp_path).jvm_pid == 77
+    ended.join()
