@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -53,11 +54,19 @@ class _StoppedEarly(BaseException):
     """SIGTERM or SIGINT while the engine was starting."""
 
 
-@contextmanager
-def root_to_itself() -> Iterator[tuple[Path, int, int, Callable[[int], None]]]:
-    """Have the root to this process.
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root that this process has to itself; `note_jvm` adds the JVM's process id to its lock."""
 
-    Gives root, THRIFT_PORT, HTTP_PORT and a function to note the JVM's process id with.
+    path: Path
+    thrift_port: int
+    http_port: int
+    note_jvm: Callable[[int], None]
+
+
+@contextmanager
+def root_to_itself() -> Iterator[Root]:
+    """Have LAKEHOUSE_ROOT to this process while the context lasts.
 
     Raises:
         ConfigurationError: another engine has it, the root cannot be written, or no port number.
@@ -67,7 +76,7 @@ def root_to_itself() -> Iterator[tuple[Path, int, int, Callable[[int], None]]]:
     http_port = port_from_environment("HTTP_PORT", HTTP_PORT)
     try:
         with locked(root, thrift_port, http_port) as note_jvm:
-            yield root, thrift_port, http_port, note_jvm
+            yield Root(root, thrift_port, http_port, note_jvm)
     except RootInUseError as error:
         raise ConfigurationError(str(error)) from error
 
@@ -91,11 +100,11 @@ def run_engine(
     """
     stop = _Stop()
     try:
-        with root_to_itself() as (root, thrift_port, http_port, note_jvm):
-            require_usable(thrift_port, "THRIFT_PORT")
-            require_usable(http_port, "HTTP_PORT")
-            engine = Engine(root, thrift_port, http_port, feeds, report, changed)
-            with engine.running(note_jvm):
+        with root_to_itself() as root:
+            require_usable(root.thrift_port, "THRIFT_PORT")
+            require_usable(root.http_port, "HTTP_PORT")
+            engine = Engine(root, feeds, report, changed)
+            with engine.running():
                 stop.is_starting = False
                 ready(engine.status())
                 while not stop.asked.wait(_JVM_POLL_S):
@@ -125,16 +134,12 @@ class Engine:
 
     def __init__(
         self,
-        root: Path,
-        thrift_port: int,
-        http_port: int,
+        root: Root,
         feeds: Sequence[Feed],
         report: Callable[[BatchReport], None],
         changed: Callable[[TaskStatus], None],
     ) -> None:
         self._root = root
-        self._thrift_port = thrift_port
-        self._http_port = http_port
         self._feeds = feeds
         self._report = report
         self._started_at = datetime.now(UTC)
@@ -145,22 +150,24 @@ class Engine:
         self.cycles: Cycles | None = None
 
     @contextmanager
-    def running(self, note_jvm: Callable[[int], None]) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Start everything; at the end finish what is running, and stop it."""
         with ExitStack() as stack:
-            stack.enter_context(serving_page(self._http_port, self.status))
-            self._spark = get_spark(resident=True, settings=sql_settings(self._thrift_port))
+            stack.enter_context(serving_page(self._root.http_port, self.status))
+            self._spark = get_spark(resident=True, settings=sql_settings(self._root.thrift_port))
             stack.callback(self._spark.stop)
-            note_jvm(self._spark.sparkContext._gateway.proc.pid)
+            self._root.note_jvm(self._spark.sparkContext._gateway.proc.pid)
             # dbt changes settings of its session between batches; streams have one of their own.
             streams = self._spark.newSession()
             for feed in self._feeds:
                 ensure_tables(streams, feed.table, kind_of_feed(feed))
                 finish_interrupted_replay(streams, feed)
-            listener = stack.enter_context(listening(streams, self._root, self._feeds, once=False))
+            listener = stack.enter_context(
+                listening(streams, self._root.path, self._feeds, once=False)
+            )
             report = listener.noting(self._report)
             stack.enter_context(serving_sql(self._spark))
-            self.cycles = Cycles(self._spark, self._root, DbtProject(self._root))
+            self.cycles = Cycles(self._spark, self._root.path, DbtProject(self._root.path))
             self._supervisor.start(
                 [
                     *(self._feed_task(streams, feed, report) for feed in self._feeds),
@@ -180,7 +187,7 @@ class Engine:
         if process.poll() is not None:
             raise EngineError(
                 f"Spark's JVM has ended (exit code {process.returncode}): start the engine again; "
-                f"{self._root}/logs/spark.log may say why"
+                f"{self._root.path}/logs/spark.log may say why"
             )
 
     def status(self) -> EngineStatus:
@@ -189,15 +196,15 @@ class Engine:
         return EngineStatus(
             state=self._state,
             pid=os.getpid(),
-            root=str(self._root),
+            root=str(self._root.path),
             started_at=self._started_at,
             at=datetime.now(UTC),
-            thrift_port=self._thrift_port,
-            http_port=self._http_port,
+            thrift_port=self._root.thrift_port,
+            http_port=self._root.http_port,
             memory_bytes=resident_bytes(),
             tasks=self._supervisor.status(),
             models=cycles.models() if cycles else [],
-            feeds=feed_status(self._root, list(self._feeds)),
+            feeds=feed_status(self._root.path, list(self._feeds)),
             failed_tests=cycles.failed_tests() if cycles else {},
         )
 

@@ -26,7 +26,7 @@ from stocks_reference import with_fundamentals
 from demo import stocks
 
 DRAIN_TIMEOUT_S = 900
-DBT = Path(sys.executable).with_name("dbt")
+DBT = os.environ.get("SOAK_DBT") or str(Path(sys.executable).with_name("dbt"))
 
 
 class Reader(threading.Thread):
@@ -133,8 +133,8 @@ def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
     # beside it: what has to go through the engine, and what goes through it
     refused(engine.run(sys.executable, "-m", "loaders", "up"), engine)
     refused(engine.run(sys.executable, "-m", "loaders", "run", "--once"), engine)
-    refused(engine.run(str(DBT), "run"), engine)
-    assert engine.run(str(DBT), "parse", "--quiet").returncode == 0
+    refused(engine.run(DBT, "run"), engine)
+    assert engine.run(DBT, "parse", "--quiet").returncode == 0
 
     ends = time.monotonic() + 60 * minutes
     kills = 0
@@ -151,7 +151,7 @@ def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
     sender.stop()
     settle(engine, sender)
 
-    done = engine.run(str(DBT), "run", "--target", "engine", "--select", "average_close")
+    done = engine.run(DBT, "run", "--target", "engine", "--select", "average_close")
     assert done.returncode == 0, done.stdout + done.stderr
     wait_for(lambda: reader.rows == len(gold(engine.root)), DRAIN_TIMEOUT_S, "the reader sees it")
     reader.stop.set()
