@@ -64,7 +64,7 @@ def metrics(status: EngineStatus) -> str:
         for labels, value in samples:
             if value is not None:
                 inside = ",".join(f'{key}="{_label(text)}"' for key, text in labels.items())
-                lines.append(f"multihop_{name}{{{inside}}} {value:g}".replace("{}", ""))
+                lines.append(f"multihop_{name}{{{inside}}} {_number(value)}".replace("{}", ""))
 
     def of_tasks(value: Any) -> Iterable[tuple[dict[str, str], float | None]]:
         return [({"task": task.name, "kind": task.kind}, value(task)) for task in status.tasks]
@@ -99,6 +99,10 @@ def metrics(status: EngineStatus) -> str:
     metric("model_run_time_seconds", "gauge", "when it ran", of_models(lambda m: m.at.timestamp()))
     metric("failed_tests", "gauge", "tests that fail", [({}, float(len(status.failed_tests)))])
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _label(text: str) -> str:
