@@ -36,7 +36,8 @@ def models(manifest: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def incremental(models: list[Any]) -> list[Any]:
-    return [model for model in models if model.config.materialized == "incremental"]
+    """The models that are merged, by dbt or by the engine."""
+    return [model for model in models if model.config.materialized in ("incremental", "stream")]
 
 
 def nodes(manifest: Any, kind: str) -> list[Any]:
