@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loaders.live_models import LiveModel
 from loaders.session import ConfigurationError, lakehouse_root
@@ -138,8 +138,3 @@ def forget_start(model: str) -> bool:
     existed = folder.exists()
     shutil.rmtree(folder, ignore_errors=True)
     return existed
-
-
-def start_of(path: Path) -> dict[str, Any]:
-    """What start.json beside a checkpoint says."""
-    return json.loads((path.parent / "start.json").read_text())
