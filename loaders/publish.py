@@ -94,6 +94,10 @@ class Publisher:
         if self._thread is not None:
             self._thread.join()
 
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def noting(self, report: Callable[[Any], None]) -> Callable[[Any], None]:
         """The report function of a model, preceded by a call to the publisher if there is mail."""
 
