@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from loaders.gate import Gate
 from loaders.kinds import Kind
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 LEDGER = "bronze.ledger"
 QUARANTINE = "bronze.quarantine"
+
+# What has to see every row of a bronze table, such as a delete, runs while none is appended.
+APPENDS = Gate()
 
 LEDGER_COLUMNS = """
     feed string, batch_id bigint, container string, item string, version string,
@@ -172,13 +176,10 @@ def _append(
 
 def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_id: int) -> None:
     """Append to a Delta table, unless this batch of this query is in it already."""
-    (
-        rows.write.format("delta")
-        .mode("append")
-        .option("txnAppId", query_id)
-        .option("txnVersion", spark_batch_id)
-        .saveAsTable(name)
-    )
+    writer = rows.write.format("delta").mode("append")
+    writer = writer.option("txnAppId", query_id).option("txnVersion", spark_batch_id)
+    with APPENDS.passing():
+        writer.saveAsTable(name)
 
 
 def _items(received: DataFrame, kind: Kind) -> list[Row]:
