@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from loaders.compaction import CHECK_EVERY, compact_if_fragmented
 from loaders.gate import Gate
 from loaders.kinds import Kind
 
@@ -109,6 +110,9 @@ def batch_writer(
             counted = _append(received, kind, feed, table, *numbers)
         finally:
             received.unpersist()
+        if numbers[0] % CHECK_EVERY == 0:
+            for name in (f"bronze.{table}", LEDGER, QUARANTINE):
+                compact_if_fragmented(session, name)
         seconds = round(time.monotonic() - started, 3)
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 
