@@ -76,7 +76,6 @@ def _run(batches: int, root: Path) -> list[tuple[str, str, str]]:
         statistics.median(append for append, _ in part)
         for part in (seconds[tenth : 2 * tenth] or seconds, seconds[-tenth:])
     )
-    compacting = sum(compaction for _, compaction in seconds)
     bound = 64 + size // FULL_FILE_BYTES
     spark.stop()
     return [
