@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from loaders.compaction import CHECK_EVERY, compact_if_fragmented
+from loaders.gate import Gate
 from loaders.kinds import Kind
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 LEDGER = "bronze.ledger"
 QUARANTINE = "bronze.quarantine"
+
+# What has to see every row of a bronze table, such as a delete, runs while none is appended.
+APPENDS = Gate()
 
 LEDGER_COLUMNS = """
     feed string, batch_id bigint, container string, item string, version string,
@@ -105,6 +110,9 @@ def batch_writer(
             counted = _append(received, kind, feed, table, *numbers)
         finally:
             received.unpersist()
+        if numbers[0] % CHECK_EVERY == 0:
+            for name in (f"bronze.{table}", LEDGER, QUARANTINE):
+                compact_if_fragmented(session, name)
         seconds = round(time.monotonic() - started, 3)
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 
@@ -172,13 +180,10 @@ def _append(
 
 def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_id: int) -> None:
     """Append to a Delta table, unless this batch of this query is in it already."""
-    (
-        rows.write.format("delta")
-        .mode("append")
-        .option("txnAppId", query_id)
-        .option("txnVersion", spark_batch_id)
-        .saveAsTable(name)
-    )
+    writer = rows.write.format("delta").mode("append")
+    writer = writer.option("txnAppId", query_id).option("txnVersion", spark_batch_id)
+    with APPENDS.passing():
+        writer.saveAsTable(name)
 
 
 def _items(received: DataFrame, kind: Kind) -> list[Row]:

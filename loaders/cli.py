@@ -20,7 +20,7 @@ from loaders.kinds import kind_of
 from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
 from loaders.replay import replay
-from loaders.session import ConfigurationError, get_spark, lakehouse_root
+from loaders.session import ConfigurationError, cluster_settings, get_spark, lakehouse_root
 from loaders.status import feed_status
 from loaders.status_tables import status_tables, watch_status
 
@@ -203,6 +203,18 @@ def status(watch: bool, as_json: bool) -> None:
         _print_json([asdict(row) for row in feed_status(root, feeds)])
     else:
         _console.print(status_tables(feed_status(root, feeds)))
+
+
+@cli.command("spark-conf")
+def spark_conf() -> None:
+    """Print Spark's settings for a Thrift server in a cluster, as spark-submit reads them.
+
+    \b
+    python -m loaders spark-conf > spark.conf      then: spark-submit --properties-file spark.conf
+    docs/operations.md shows the whole.
+    """
+    for key, value in cluster_settings().items():
+        click.echo(f"{key} {value}")
 
 
 @cli.group()

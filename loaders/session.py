@@ -18,7 +18,9 @@ from loaders.lock import RootInUseError, require_free
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_HOME = Path(__file__).resolve().parent.parent
+# Submitted to a cluster the package is an archive; then the project is where one stands.
+PROJECT_ROOT = _HOME if _HOME.is_dir() else Path.cwd()
 PROFILES = PROJECT_ROOT / "profiles" / "profiles.yml"
 
 # The quick compiler suits commands that end soon; a resident process wants the full one.
@@ -93,6 +95,27 @@ def spark_settings(*, resident: bool = False) -> dict[str, str]:
     return settings
 
 
+# What a cluster decides, or whoever submits to it.
+_OF_A_PROCESS = ("spark.app.", "spark.driver.", "spark.master", "spark.ui.")
+
+
+def cluster_settings() -> dict[str, str]:
+    """What a Spark Thrift server in a cluster needs of the `local` target's settings."""
+    return {
+        key: value for key, value in spark_settings().items() if not key.startswith(_OF_A_PROCESS)
+    }
+
+
+def _submitted_settings() -> dict[str, str]:
+    """What spark-submit was given, when it started this process; that stands above the profile."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return {}
+    from pyspark import SparkConf, SparkContext
+
+    SparkContext._ensure_initialized()
+    return dict(SparkConf().getAll())
+
+
 def get_spark(*, resident: bool = False, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The process's SparkSession, started on first use.
 
@@ -107,7 +130,8 @@ def get_spark(*, resident: bool = False, settings: Mapping[str, str] | None = No
         require_free(prepare_root())
     except RootInUseError as error:
         raise ConfigurationError(str(error)) from error
-    if not any((PROJECT_ROOT / "jars").glob("delta-spark*.jar")):
+    submitted = _submitted_settings()
+    if not submitted and not any((PROJECT_ROOT / "jars").glob("delta-spark*.jar")):
         raise ConfigurationError("Delta's jars are missing: run `make setup`")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")
@@ -116,7 +140,8 @@ def get_spark(*, resident: bool = False, settings: Mapping[str, str] | None = No
 
     builder = SparkSession.builder.enableHiveSupport()
     for key, value in {**spark_settings(resident=resident), **(settings or {})}.items():
-        builder = builder.config(key, value)
+        if key not in submitted:
+            builder = builder.config(key, value)
     spark = builder.getOrCreate()
     for schema in ("bronze", "silver", "gold", "ops"):
         try:
