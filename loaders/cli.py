@@ -101,8 +101,9 @@ def up(names: tuple[str, ...], as_json: bool) -> None:
     \b
     One process and one JVM have LAKEHOUSE_ROOT to themselves and
       load all feeds (or those named) continuously,
-      bring the dbt models below new rows up to date within seconds,
-      test the models that have changed, every ten minutes,
+      run the live models as streaming queries,
+      bring the other dbt models below new rows up to date within seconds,
+      test the models that have changed, every ten minutes, and look after the tables,
       answer SQL on 127.0.0.1:10000 (HiveServer2; THRIFT_PORT):
         .venv/bin/dbt run --profiles-dir profiles --target engine
         beeline -u jdbc:hive2://127.0.0.1:10000
@@ -134,6 +135,12 @@ def up(names: tuple[str, ...], as_json: bool) -> None:
         else:
             _say(f"{task.kind} {task.name} works again")
 
+    def notice(text: str) -> None:
+        if as_json:
+            click.echo(json.dumps({"event": "notice", "text": text}))
+        else:
+            _say(text)
+
     if not as_json:
         _errors.print(f"starting Spark, root {lakehouse_root()}", style="dim", soft_wrap=True)
     try:
@@ -141,6 +148,7 @@ def up(names: tuple[str, ...], as_json: bool) -> None:
             feeds,
             lambda batch: print_batch(batch, items[batch.feed], as_json=as_json),
             changed,
+            notice,
             ready,
         )
     except EngineError as error:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from loaders.commits import news, standing
-from loaders.dbt_project import BuildError, DbtProject, Manifest, Result
+from loaders.dbt_project import BuildError, DbtProject, Result
 from loaders.graph import Graph, graph_of
 from loaders.tasks import pause_after
 
@@ -73,7 +73,6 @@ class Cycles:
         self._failed_tests: dict[str, str] = {}
         self._check_pause_s = check_pause_s
         self._next_check = 0.0
-        self.manifest: Manifest | None = None
 
     # What the page shows.
 
@@ -137,16 +136,16 @@ class Cycles:
         failed = sum(result.is_bad for result in results)
         return f"{len(results) - failed} of {len(results)} tests of {len(names)} models passed"
 
-    def with_dbt(self, deed: Callable[[DbtProject], str | None]) -> str | None:
-        """Do something else by dbt, between two cycles."""
+    @contextmanager
+    def dbt(self) -> Iterator[DbtProject]:
+        """The project to oneself, between two cycles."""
         with self._dbt:
-            return deed(self._project)
+            yield self._project
 
     def _begin_anew(self) -> None:
         """Read the project, and owe everything a run: what the models have seen is not known."""
         self._graph = None
-        self.manifest = self._project.parse()
-        graph = graph_of(self.manifest)
+        graph = graph_of(self._project.parse())
         found = {table: standing(self._path(name)) for table, name in graph.tables.items()}
         self._seen = {table: each.version for table, each in found.items()}
         self._new_bytes = sum(each.size_bytes for each in found.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,10 +88,14 @@ class DbtProject:
             BuildError: the project cannot be read.
         """
         stamp = _stamp()
-        outcome = self._invoke(["parse"], [], None)
+        outcome = self._runner(None, []).invoke(["parse", *self._flags()])
         if not outcome.success:
             raise BuildError(_one_line(outcome.exception))
         self._parsed, self._stamp = outcome.result, stamp
+        return self.manifest()
+
+    def manifest(self) -> Manifest:
+        """The manifest as it stands: with the text of what was compiled since it was read."""
         return self._parsed.writable_manifest().to_dict(omit_none=False)
 
     def run(
@@ -127,7 +130,7 @@ class DbtProject:
                 )
             )
 
-        outcome = self._invoke(arguments, [on_event], self._parsed)
+        outcome = self._runner(self._parsed, [on_event]).invoke([*arguments, *self._flags()])
         if isinstance(outcome.exception, KeyboardInterrupt):
             raise outcome.exception
         results = getattr(outcome.result, "results", None)
@@ -135,20 +138,22 @@ class DbtProject:
             raise BuildError(_one_line(outcome.exception))
         return [_result(each) for each in results]
 
-    def _invoke(self, arguments: Sequence[str], callbacks: list, manifest: Any) -> Any:
-        # dbt's own messages on a red run are ours to print.
-        logging.getLogger("py4j").setLevel(logging.CRITICAL)
-        return self.import_dbt()(manifest=manifest, callbacks=callbacks).invoke(
-            [
-                *arguments,
-                *("--quiet", "--no-write-json" if manifest else "--write-json"),
-                *("--project-dir", str(PROJECT_ROOT)),
-                *("--profiles-dir", str(PROJECT_ROOT / "profiles")),
-                *("--target", "local"),
-                *("--target-path", str(self._root / "target")),
-                *("--log-path", str(self._root / "logs")),
-            ]
-        )
+    def invoke(self, arguments: Sequence[str]) -> Any:
+        """A command as dbt's own entry point runs it; returns dbt's result."""
+        return self._runner(self._parsed, []).invoke([*arguments, *self._flags()])
+
+    def _runner(self, manifest: Any, callbacks: list) -> Any:
+        return self.import_dbt()(manifest=manifest, callbacks=callbacks)
+
+    def _flags(self) -> list[str]:
+        return [
+            *("--quiet", "--no-write-json" if self._parsed else "--write-json"),
+            *("--project-dir", str(PROJECT_ROOT)),
+            *("--profiles-dir", str(PROJECT_ROOT / "profiles")),
+            *("--target", "local"),
+            *("--target-path", str(self._root / "target")),
+            *("--log-path", str(self._root / "logs")),
+        ]
 
 
 def _result(each: Any) -> Result:

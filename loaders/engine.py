@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,7 +25,10 @@ from loaders.dbt_project import DbtProject
 from loaders.feeds import Feed
 from loaders.http_page import serving_page
 from loaders.listener import listening
+from loaders.live import LiveBatch, LiveModel, LiveNotice, live_models, start_live, stop_live
 from loaders.lock import RootInUseError, locked
+from loaders.maintenance import due, note_run, read_last_runs
+from loaders.maintenance import run as run_operation
 from loaders.memory import resident_bytes
 from loaders.page import EngineStatus
 from loaders.ports import HTTP_PORT, THRIFT_PORT, port_from_environment, require_usable
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 STOPPING = "stopping"
 # A look for new rows costs a `stat` a table.
 LOOK_PAUSE_S = 1.0
+MAINTENANCE_PAUSE_S = 30.0
 # SIGTERM to exit takes no longer than 30 seconds: this for running batches and models, the rest
 # for Spark. Whatever is cut off then is as if it had been killed: its next start goes on.
 STOP_TIMEOUT_S = 20
@@ -85,6 +91,7 @@ def run_engine(
     feeds: Sequence[Feed],
     report: Callable[[BatchReport], None],
     changed: Callable[[TaskStatus], None],
+    notice: Callable[[str], None],
     ready: Callable[[EngineStatus], None],
 ) -> None:
     """Run until SIGTERM or SIGINT.
@@ -92,6 +99,7 @@ def run_engine(
     Args:
         report: told of each batch that was loaded.
         changed: told when a task has failed, or works again.
+        notice: told of what somebody should know, such as a live model that begins anew.
         ready: told once, when everything has been started.
 
     Raises:
@@ -103,7 +111,7 @@ def run_engine(
         with root_to_itself() as root:
             require_usable(root.thrift_port, "THRIFT_PORT")
             require_usable(root.http_port, "HTTP_PORT")
-            engine = Engine(root, feeds, report, changed)
+            engine = Engine(root, feeds, report, changed, notice)
             with engine.running():
                 stop.is_starting = False
                 ready(engine.status())
@@ -138,10 +146,12 @@ class Engine:
         feeds: Sequence[Feed],
         report: Callable[[BatchReport], None],
         changed: Callable[[TaskStatus], None],
+        notice: Callable[[str], None],
     ) -> None:
         self._root = root
         self._feeds = feeds
         self._report = report
+        self._notice = notice
         self._started_at = datetime.now(UTC)
         self._state = STARTING
         self._supervisor = Supervisor(self._prepare_thread, changed=changed)
@@ -156,7 +166,8 @@ class Engine:
             stack.enter_context(serving_page(self._root.http_port, self.status))
             self._spark = get_spark(resident=True, settings=sql_settings(self._root.thrift_port))
             stack.callback(self._spark.stop)
-            self._root.note_jvm(self._spark.sparkContext._gateway.proc.pid)
+            if process := self._jvm():
+                self._root.note_jvm(process.pid)
             # dbt changes settings of its session between batches; streams have one of their own.
             streams = self._spark.newSession()
             for feed in self._feeds:
@@ -171,7 +182,7 @@ class Engine:
             self._supervisor.start(
                 [
                     *(self._feed_task(streams, feed, report) for feed in self._feeds),
-                    *self._steps(self.cycles),
+                    Models(self.cycles, self._start_steps, self._start_live),
                 ]
             )
             stack.callback(self._supervisor.stop, STOP_TIMEOUT_S)
@@ -183,12 +194,16 @@ class Engine:
 
     def require_jvm(self) -> None:
         """Raise EngineError where Spark's process has ended: nothing can go on without it."""
-        process = self._spark.sparkContext._gateway.proc
-        if process.poll() is not None:
+        process = self._jvm()
+        if process and process.poll() is not None:
             raise EngineError(
                 f"Spark's JVM has ended (exit code {process.returncode}): start the engine again; "
                 f"{self._root.path}/logs/spark.log may say why"
             )
+
+    def _jvm(self) -> subprocess.Popen[bytes] | None:
+        """Spark's process; None where spark-submit has started it, which started this one too."""
+        return getattr(self._spark.sparkContext._gateway, "proc", None)
 
     def status(self) -> EngineStatus:
         """How everything stands at this moment."""
@@ -221,8 +236,78 @@ class Engine:
 
         return Stream("feed", feed.name, begin)
 
-    def _steps(self, cycles: Cycles) -> list[Task]:
-        return [
-            Step("cycle", "cycle", cycles.step, LOOK_PAUSE_S),
-            Step("check", "check", cycles.check, LOOK_PAUSE_S),
-        ]
+    def _start_steps(self) -> None:
+        cycles = self.cycles
+        self._supervisor.start(
+            [
+                Step("cycle", "cycle", cycles.step, LOOK_PAUSE_S),
+                Step("check", "check", cycles.check, LOOK_PAUSE_S),
+                Step("maintenance", "maintenance", self._maintain, MAINTENANCE_PAUSE_S),
+            ]
+        )
+
+    def _start_live(self, models: Sequence[LiveModel]) -> None:
+        self._supervisor.start(
+            Stream(
+                "live",
+                model.name,
+                partial(start_live, self._spark, model, self._tell),
+                partial(stop_live, self._spark, model),
+            )
+            for model in models
+        )
+
+    def _tell(self, said: LiveBatch | LiveNotice) -> None:
+        if isinstance(said, LiveNotice):
+            self._notice(str(said))
+
+    def _maintain(self) -> str | None:
+        """Do what is due, one operation after the other."""
+        path = self._root.path
+        done = []
+        for operation in due(datetime.now(UTC), read_last_runs(path, datetime.now(UTC))):
+            begun = datetime.now(UTC)
+            with self.cycles.dbt() as project:
+                run_operation(operation, project.invoke)
+            note_run(path, operation, begun)
+            done.append(operation.name)
+        return ", ".join(done) or None
+
+
+class Models(Task):
+    """Reads the dbt project, then has what needs it started: live models, and the steps.
+
+    A live model that cannot be run as a stream stops none of the steps; it is said again until it
+    is mended.
+    """
+
+    def __init__(
+        self,
+        cycles: Cycles,
+        start_steps: Callable[[], None],
+        start_live: Callable[[Sequence[LiveModel]], None],
+    ) -> None:
+        super().__init__("models", "models")
+        self._cycles = cycles
+        self._start_steps: Callable[[], None] | None = start_steps
+        self._start_live = start_live
+
+    def run(self, stop: threading.Event, worked: Callable[[str | None], None]) -> None:
+        try:
+            with self._cycles.dbt() as project:
+                project.parse()
+                bad = [
+                    result.problem
+                    for result in project.run("compile", "--select", "config.materialized:stream")
+                    if result.is_bad
+                ]
+                models = live_models(project.manifest())
+        finally:
+            if self._start_steps:
+                self._start_steps()
+                self._start_steps = None
+        if bad:
+            raise EngineError("; ".join(bad))
+        self._start_live(models)
+        worked(f"{len(models)} live models")
+        stop.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from loaders.page import EngineStatus, as_html, as_json, health, metrics
@@ -40,7 +40,8 @@ def serving_page(port: int, status: Callable[[], EngineStatus]) -> Iterator[None
             self.send_header("Content-Length", str(len(data)))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            self.wfile.write(data)
+            with suppress(ConnectionError):  # who asked is gone
+                self.wfile.write(data)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Requests are nobody's news."""

@@ -61,11 +61,18 @@ class Task(ABC):
 
 
 class Stream(Task):
-    """A streaming query. `start` starts it; it is stopped between two batches."""
+    """A streaming query. `start` starts it, `stop_query` stops it between two batches."""
 
-    def __init__(self, kind: str, name: str, start: Callable[[], StreamingQuery]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        start: Callable[[], StreamingQuery],
+        stop_query: Callable[[StreamingQuery], None] | None = None,
+    ) -> None:
         super().__init__(kind, name)
         self._start = start
+        self._stop_query = stop_query or stop_between_batches
 
     def run(self, stop: threading.Event, worked: Callable[[str | None], None]) -> None:
         query = self._start()
@@ -73,7 +80,7 @@ class Stream(Task):
         worked(None)
         while not query.awaitTermination(_POLL_S):
             if stop.is_set():
-                stop_between_batches(query)
+                self._stop_query(query)
                 return
             latest = (query.lastProgress or {}).get("batchId")
             if latest != batch:
@@ -143,7 +150,8 @@ class Supervisor:
     def start(self, tasks: Iterable[Task]) -> None:
         """Run the tasks until stop()."""
         for task in tasks:
-            self._status[task.name] = TaskStatus(task.name, task.kind, STARTING, _now())
+            with self._lock:
+                self._status[task.name] = TaskStatus(task.name, task.kind, STARTING, _now())
             thread = threading.Thread(target=self._keep, args=(task,), name=task.name, daemon=True)
             self._threads.append(thread)
             thread.start()
