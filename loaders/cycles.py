@@ -136,6 +136,10 @@ class Cycles:
         failed = sum(result.is_bad for result in results)
         return f"{len(results) - failed} of {len(results)} tests of {len(names)} models passed"
 
+    def owe_everything(self) -> None:
+        """Have the next cycle run all models."""
+        self._owed = set(self._graph.names)
+
     @contextmanager
     def dbt(self) -> Iterator[DbtProject]:
         """The project to oneself, between two cycles."""
@@ -149,8 +153,8 @@ class Cycles:
         found = {table: standing(self._path(name)) for table, name in graph.tables.items()}
         self._seen = {table: each.version for table, each in found.items()}
         self._new_bytes = sum(each.size_bytes for each in found.values())
-        self._owed = set(graph.names)
         self._graph = graph
+        self.owe_everything()
 
     def _look(self) -> None:
         """Owe a run to what stands below new rows."""
