@@ -186,14 +186,17 @@ def cluster(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     url, spark_class = f"spark://127.0.0.1:{port}", str(SPARK_HOME / "bin" / "spark-class")
     with ExitStack() as running:
 
-        def start(name: str, *arguments: str) -> subprocess.Popen[str]:
-            deploy = "org.apache.spark.deploy"
-            process = site.start(spark_class, f"{deploy}.{name}", *arguments, log=f"{name}.out")
+        def start(name: str, *arguments: str, log: str) -> subprocess.Popen[str]:
+            process = site.start(
+                spark_class, f"org.apache.spark.deploy.{name}", *arguments, log=log
+            )
             return running.enter_context(ended(process))
 
         loopback = ("--host", "127.0.0.1")
         master = start(
-            "master.Master", *loopback, "--port", str(port), "--webui-port", str(free_port())
+            "master.Master",
+            *(*loopback, "--port", str(port), "--webui-port", str(free_port())),
+            log="master.out",
         )
         until(lambda: listens(port), master, "master")
         workers = [
@@ -201,6 +204,7 @@ def cluster(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 "worker.Worker",
                 *(*loopback, "--webui-port", str(free_port()), "-c", "1", "-m", "1G"),
                 *("-d", str(site.root / f"worker{number}"), url),
+                log=f"worker{number}.out",
             )
             for number in range(2)
         ]
