@@ -9,6 +9,7 @@ BENCHMARKS = {
     "stocks": "full load, one new day and nothing new, from landing folder to gold",
     "ingest": "objects to bronze, against Spark's text source and a script of one's own",
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
+    "live": "commit to bronze until the row in a streaming model's table (LIVE_MINUTES=10)",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
 }
 
