@@ -24,7 +24,7 @@ from loaders.live_models import LiveModel, live_models
 from loaders.live_start import StartPoint, settle_start
 from loaders.live_tables import check_contract, ensure_table, let_go, take
 from loaders.outbox import ensure_outbox, put_messages
-from loaders.session import lakehouse_root
+from loaders.session import ConfigurationError, lakehouse_root
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -89,9 +89,27 @@ def start_live(
         once: end when everything that is there now has been read.
 
     Raises:
-        ConfigurationError: contract, table or start do not fit; the message says what to do.
-        AnalysisException: Spark cannot run the query as a stream.
+        ConfigurationError: contract, table or start do not fit, or Spark cannot run the query as a
+            stream; the message says what to do.
     """
+    from pyspark.errors import AnalysisException
+
+    try:
+        return _start(spark, model, report, once=once)
+    except AnalysisException as error:
+        said = str(error).splitlines()[0]
+        raise ConfigurationError(
+            f"{model.name} cannot run as a stream: {said} (docs/streaming-models.md, Windows)"
+        ) from error
+
+
+def _start(
+    spark: SparkSession,
+    model: LiveModel,
+    report: Callable[[LiveBatch | LiveNotice], None],
+    *,
+    once: bool,
+) -> StreamingQuery:
     session, listener = _live_session(spark)
     checkpoint, start, notice = settle_start(session, model)
     stream = session.sql(model.streaming_sql(start.options(model)))
