@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from loaders.batch_settings import LARGE_BATCH_BYTES
 from loaders.counting import CountedObjects, CountedShards, Counting, loaded_and_overwrites
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Kind(ABC):
         """How a batch is counted that ends at this offset of its source."""
 
     @abstractmethod
+    def size_bytes(self, offset: Mapping[str, Any]) -> int:
+        """About how large such a batch is."""
+
+    @abstractmethod
     def known(self, ledger: DataFrame, items: Sequence[Any]) -> Sequence[tuple]:
         """What the feed's other batches have in the ledger of these items."""
 
@@ -94,6 +99,9 @@ class Objects(Kind):
 
     def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
         return CountedObjects(received, offset)
+
+    def size_bytes(self, offset: Mapping[str, Any]) -> int:
+        return sum(size for _, _, _, size, *_ in offset["files"])
 
     def known(self, ledger: DataFrame, items: Sequence[tuple]) -> list[tuple]:
         """Identities that were loaded, and with a reason those that may not be."""
@@ -163,6 +171,9 @@ class StreamRecords(Kind):
 
     def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
         return CountedShards(received, self.without)
+
+    def size_bytes(self, offset: Mapping[str, Any]) -> int:
+        return LARGE_BATCH_BYTES  # positions do not tell
 
     def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[Row]:
         from pyspark.sql import functions as F

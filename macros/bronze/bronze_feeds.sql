@@ -1,5 +1,5 @@
 {#- The feeds' bronze tables, from the declared sources: name of the feed (the table's name in
-    snake_case), relation, and the columns of its provenance key. -#}
+    snake_case), relation, the columns of its provenance key, and how many days it is kept. -#}
 {%- macro bronze_feeds() -%}
     {%- set feeds = [] -%}
     {%- if execute -%}
@@ -11,6 +11,7 @@
                         schema=source.schema, identifier=source.identifier
                     ),
                     'key': source.meta.grain,
+                    'days': (source.config.meta.retention or {}).days,
                 }) -%}
             {%- endif -%}
         {%- endfor -%}
