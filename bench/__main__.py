@@ -7,6 +7,8 @@ import importlib
 
 BENCHMARKS = {
     "stocks": "full load, one new day and nothing new, from landing folder to gold",
+    "cycle": "the engine's cycles by what is new and what is stored (BENCH_SCALES='1 10 50')",
+    "freshness": "from an event to its row in gold (BENCH_RATE=100 BENCH_MINUTES=5)",
     "ingest": "objects to bronze, against Spark's text source and a script of one's own",
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
     "small_files": "files, log and reading after many micro-batches (SMALL_FILES_BATCHES=10000)",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import yaml
+
+from loaders.lock import RootInUseError, require_free
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -80,9 +83,13 @@ def read_profile(path: Path = PROFILES, target: str = "local") -> dict[str, Any]
 
 @cache
 def spark_settings(*, resident: bool = False) -> dict[str, str]:
-    """Spark's settings of the `local` target, without the quick compiler for a resident process."""
+    """Spark's settings of the `local` target.
+
+    A resident process has the full compiler, and its tasks share the cores (tasks.py).
+    """
     settings = dict(read_profile()["server_side_parameters"])
     if resident:
+        settings["spark.scheduler.mode"] = "FAIR"
         options = settings["spark.driver.extraJavaOptions"].replace(QUICK_COMPILER, "")
         settings["spark.driver.extraJavaOptions"] = options
     return settings
@@ -109,13 +116,20 @@ def _submitted_settings() -> dict[str, str]:
     return dict(SparkConf().getAll())
 
 
-def get_spark(*, resident: bool = False) -> SparkSession:
+def get_spark(*, resident: bool = False, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The process's SparkSession, started on first use.
 
+    Args:
+        resident: for a process that stays.
+        settings: of Spark, besides those of the profile.
+
     Raises:
-        ConfigurationError: not set up, or another process holds the metastore.
+        ConfigurationError: not set up, or another process has the root or its metastore.
     """
-    prepare_root()
+    try:
+        require_free(prepare_root())
+    except RootInUseError as error:
+        raise ConfigurationError(str(error)) from error
     submitted = _submitted_settings()
     if not submitted and not any((PROJECT_ROOT / "jars").glob("delta-spark*.jar")):
         raise ConfigurationError("Delta's jars are missing: run `make setup`")
@@ -125,7 +139,7 @@ def get_spark(*, resident: bool = False) -> SparkSession:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.enableHiveSupport()
-    for key, value in spark_settings(resident=resident).items():
+    for key, value in {**spark_settings(resident=resident), **(settings or {})}.items():
         if key not in submitted:
             builder = builder.config(key, value)
     spark = builder.getOrCreate()
