@@ -17,6 +17,7 @@ COPY requirements.lock requirements-uv.lock jars.lock ./
 COPY scripts/setup.py scripts/record_archive.py scripts/
 COPY profiles profiles
 COPY loaders loaders
+COPY dbt_guard dbt_guard
 ARG MAVEN_MIRROR=
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     LAKEHOUSE_ROOT=/tmp/setup UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1 \

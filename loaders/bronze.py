@@ -6,18 +6,22 @@ once, whatever is killed or redelivered; bronze.ledger says of every object what
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loaders.batch_settings import suit_batch
 from loaders.compaction import CHECK_EVERY, compact_if_fragmented
+from loaders.counting import Counting
 from loaders.gate import Gate
 from loaders.kinds import Kind
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 LEDGER = "bronze.ledger"
 QUARANTINE = "bronze.quarantine"
@@ -83,17 +87,17 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
 
 
 def batch_writer(
-    feed: str, table: str, kind: Kind, report: Callable[[BatchReport], None]
+    feed: str, table: str, kind: Kind, checkpoint: Path, report: Callable[[BatchReport], None]
 ) -> Callable[[DataFrame, int], None]:
     """A foreachBatch function that appends the rows of a source to bronze.
 
     The rows carry `_ingested_at` besides, the batch's planning time, which Spark's offset log
-    keeps, so that a replay writes the same rows.
+    keeps, so that a replay writes the same rows. `checkpoint` is the query's own.
 
-    The order of the writes is bronze, quarantine, ledger. Each is skipped by Delta when this
-    query's batch is in it already (txnAppId, txnVersion), so a batch that was cut short is
-    completed by its replay. What another query or an earlier batch has in the ledger is a
-    duplicate: counted, not appended.
+    The order of the writes is bronze, quarantine, ledger. Each is left out when this query's batch
+    is in it already, so a batch that was cut short is completed by its replay. What another query
+    has in the ledger is a duplicate: counted, not appended. (What the query itself has loaded, its
+    source does not give again.)
     """
     first_batch_id: int | None = None
 
@@ -102,14 +106,19 @@ def batch_writer(
         started = time.monotonic()
         session = batch.sparkSession
         query_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
+        may_be_replay = first_batch_id is None
         if first_batch_id is None:
             first_batch_id = next_batch_id(session, feed, query_id)
         numbers = (first_batch_id + spark_batch_id, query_id, spark_batch_id)
-        received = kind.received(batch).persist()
+        offset = logged_offset(checkpoint, spark_batch_id)
+        suit_batch(session, kind.size_bytes(offset))
+        counting = kind.counting(kind.received(batch), offset)
+        others = _of_other_batches(session, feed, numbers[0]) if first_batch_id else None
+        written = _written(session, table, *numbers) if may_be_replay else frozenset()
         try:
-            counted = _append(received, kind, feed, table, *numbers)
+            counted = _append(counting, kind, others, written, feed, table, *numbers)
         finally:
-            received.unpersist()
+            counting.close()
         if numbers[0] % CHECK_EVERY == 0:
             for name in (f"bronze.{table}", LEDGER, QUARANTINE):
                 compact_if_fragmented(session, name)
@@ -117,6 +126,42 @@ def batch_writer(
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 
     return write
+
+
+def logged_offset(checkpoint: Path, spark_batch_id: int) -> dict[str, Any]:
+    """Where a batch ends, as its only source said it: Spark's offset log has a line a source."""
+    return json.loads((checkpoint / "offsets" / str(spark_batch_id)).read_text().splitlines()[-1])
+
+
+def _of_other_batches(spark: SparkSession, feed: str, batch_id: int) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    return spark.table(LEDGER).where((F.col("feed") == feed) & (F.col("batch_id") != batch_id))
+
+
+def _written(
+    spark: SparkSession, table: str, batch_id: int, query_id: str, spark_batch_id: int
+) -> frozenset[str]:
+    """Which of the bronze table and the ledger have the query's batch."""
+    from pyspark.sql import functions as F
+
+    entries = spark.table(LEDGER).where(
+        (F.col("query_id") == query_id) & (F.col("batch_id") == batch_id)
+    )
+    in_ledger = {LEDGER} if not entries.isEmpty() else set()
+    name = f"bronze.{table}"
+    in_bronze = {name} if spark_batch_id <= last_written(spark, name, query_id) else set()
+    return frozenset(in_ledger | in_bronze)
+
+
+def last_written(spark: SparkSession, name: str, query_id: str) -> int:
+    """The query's last batch that Delta has in the table; -1 where there is none."""
+    session = spark._jsparkSession
+    identifier = session.sessionState().sqlParser().parseTableIdentifier(name)
+    log = spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, identifier)
+    none = spark._jvm.scala.Option.empty()
+    found = log.update(False, none, none).transactions().get(query_id)
+    return found.get() if found.isDefined() else -1
 
 
 def next_batch_id(spark: SparkSession, feed: str, query_id: str) -> int:
@@ -131,108 +176,72 @@ def next_batch_id(spark: SparkSession, feed: str, query_id: str) -> int:
 
 
 def _append(
-    received: DataFrame,
+    counting: Counting,
     kind: Kind,
+    others: DataFrame | None,
+    written: frozenset[str],
     feed: str,
     table: str,
     batch_id: int,
     query_id: str,
     spark_batch_id: int,
 ) -> tuple[int, int, int, int, int, int]:
+    """others: the ledger's rows of batches that may have items of this one; None: there are none.
+
+    written: the tables that have the batch.
+    """
     from pyspark.sql import functions as F
 
-    spark = received.sparkSession
-
-    def append(rows: DataFrame, name: str) -> None:
-        append_idempotently(rows, name, query_id, spark_batch_id)
-
-    items = _items(received, kind)
-    others = spark.table(LEDGER).where((F.col("feed") == feed) & (F.col("batch_id") != batch_id))
-    known = kind.known(others, items)
-    fresh = kind.without(received, known) if known else received
-    entries = _ledger_entries(items, _items(fresh, kind) if known else items, kind)
+    spark = counting.rows.sparkSession
+    bronze = f"bronze.{table}"
+    known = [] if others is None else kind.known(others, counting.items)
+    fresh = kind.without(counting.rows, known) if known else counting.rows
+    numbered = fresh.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
+    is_written = bronze not in written and counting.may_keep(known)
+    if is_written:
+        good = numbered.where("data is not null").select(spark.table(bronze).columns)
+        append_idempotently(good, bronze, query_id, spark_batch_id)
+    entries = counting.entries(known, is_written=is_written)
     size, count, kept, duplicates, quarantined = (
         sum(entry[name] for entry in entries)
         for name in ("size_bytes", "received", "kept", "duplicates", "quarantined")
     )
-    numbered = fresh.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
-    if kept:
-        columns = spark.table(f"bronze.{table}").columns
-        append(numbered.where("data is not null").select(columns), f"bronze.{table}")
     if quarantined:
-        append(
-            numbered.where("error is not null").select(
-                F.lit(feed).alias("feed"),
-                F.col("_batch_id").alias("batch_id"),
-                *("container", "item", "version", "ordinal", "offset_bytes"),
-                F.col("error").alias("reason"),
-                "raw",
-                F.col("_ingested_at").alias("ingested_at"),
-            ),
-            QUARANTINE,
+        bad = numbered.where("error is not null").select(
+            F.lit(feed).alias("feed"),
+            F.col("_batch_id").alias("batch_id"),
+            *("container", "item", "version", "ordinal", "offset_bytes"),
+            F.col("error").alias("reason"),
+            "raw",
+            F.col("_ingested_at").alias("ingested_at"),
         )
-    common = {"feed": feed, "batch_id": batch_id, "query_id": query_id}
-    # A batch without any item has a row all the same: the ledger's batches have no gaps.
-    rows = [common | entry for entry in entries or [_NOTHING | {"ingested_at": datetime.now(UTC)}]]
-    append(spark.createDataFrame(rows, LEDGER_COLUMNS), LEDGER)
+        append_idempotently(bad, QUARANTINE, query_id, spark_batch_id)
+    if LEDGER not in written:
+        common = {"feed": feed, "batch_id": batch_id, "query_id": query_id}
+        # A batch without any item has a row all the same: the ledger's batches have no gaps.
+        entries_or_none = entries or [_NOTHING | {"ingested_at": datetime.now(UTC)}]
+        rows = [common | entry for entry in entries_or_none]
+        append(spark.createDataFrame(rows, LEDGER_COLUMNS), LEDGER)
     return len(entries), size, count, kept, duplicates, quarantined
 
 
 def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_id: int) -> None:
-    """Append to a Delta table, unless this batch of this query is in it already."""
-    writer = rows.write.format("delta").mode("append")
-    writer = writer.option("txnAppId", query_id).option("txnVersion", spark_batch_id)
+    """Append to a Delta table, unless this batch of this query is in it already.
+
+    Delta looks through its whole log for that, which doubles the time of a small append.
+    """
+    append(rows, name, txnAppId=query_id, txnVersion=spark_batch_id)
+
+
+def append(rows: DataFrame, name: str, **options: Any) -> None:
+    """Append to a Delta table."""
     with APPENDS.passing():
-        writer.saveAsTable(name)
+        rows.write.format("delta").mode("append").options(**options).saveAsTable(name)
 
 
-def _items(received: DataFrame, kind: Kind) -> list[Row]:
-    """One row per object, or shard, of the rows: what was counted of it."""
-    from pyspark.sql import functions as F
-
-    return (
-        received.groupBy(*kind.identity)
-        .agg(
-            F.sum("received").alias("received"),
-            F.sum("size_bytes").alias("size_bytes"),
-            F.count("data").alias("kept"),
-            F.count("error").alias("quarantined"),
-            F.max("modified_at").alias("modified_at"),
-            F.max("_ingested_at").alias("ingested_at"),
-            F.min("position").cast("string").alias("first_position"),
-            F.max("position").cast("string").alias("last_position"),
-        )
-        .collect()
-    )
-
-
-# The counts of a ledger row, and the rest of the row that a batch without items has.
-_COUNTS = dict.fromkeys(("received", "kept", "quarantined"), 0)
+# What the row of a batch without items has.
 _NOTHING = (
     dict.fromkeys(("container", "item", "version"), "")
     | dict.fromkeys(("modified_at", "first_position", "last_position"))
-    | dict.fromkeys(("size_bytes", "duplicates"), 0)
-    | _COUNTS
+    | dict.fromkeys(("size_bytes", "received", "kept", "duplicates", "quarantined"), 0)
 )
-
-
-def _ledger_entries(items: Sequence[Row], fresh: Sequence[Row], kind: Kind) -> list[dict[str, Any]]:
-    """The ledger's columns of each item: of what was received, what is not fresh is duplicate.
-
-    A shard's `version` is the last sequence number.
-    """
-
-    def identity(row: Row) -> tuple:
-        return tuple(row[name] for name in kind.identity)
-
-    counted = {identity(row): row.asDict() for row in fresh}
-    entries = []
-    for row in items:
-        new = counted.get(identity(row), _COUNTS)
-        entries.append(
-            {"version": row["last_position"]}
-            | row.asDict()
-            | {"kept": new["kept"], "quarantined": new["quarantined"]}
-            | {"duplicates": row["received"] - new["received"]}
-        )
-    return entries

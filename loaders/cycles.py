@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from loaders.batch_settings import BATCH_SETTINGS, LARGE_BATCH_BYTES, suit_batch
 from loaders.commits import news, standing
 from loaders.dbt_project import BuildError, DbtProject, Result
 from loaders.graph import Graph, graph_of
@@ -26,15 +27,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 CHECK_PAUSE_S = 600.0
-# From so many new bytes (compressed, of bronze) on, a batch is worth compiling and replanning.
-LARGE_BATCH_BYTES = 8 << 20
-# What a small batch costs is planning and compiling, not rows: a MERGE of 1,000 rows took 1.15 s
-# with these and 1.5 s without.
-_SMALL_BATCH = {
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +207,11 @@ class Cycles:
     @contextmanager
     def _settings(self, size_bytes: int) -> Iterator[None]:
         """The session's settings for so many new bytes."""
-        settings = _SMALL_BATCH if size_bytes < LARGE_BATCH_BYTES else {}
-        for name, value in settings.items():
-            self._spark.conf.set(name, value)
+        suit_batch(self._spark, size_bytes)
         try:
             yield
         finally:
-            for name in settings:
+            for name in BATCH_SETTINGS:
                 self._spark.conf.unset(name)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from loaders.batch_settings import BATCH_SETTINGS
 from loaders.live_listener import LiveListener
 from loaders.live_models import LiveModel, live_models
 from loaders.live_start import StartPoint, settle_start
@@ -39,9 +40,7 @@ _CLOSING_BATCHES = "spark.sql.streaming.noDataMicroBatches.enabled"
 _SMALL_ROWS = 10_000
 _SETTINGS = {
     # name: (for few rows, for many)
-    "spark.sql.adaptive.enabled": ("false", "true"),
-    "spark.sql.codegen.wholeStage": ("false", "true"),
-    "spark.sql.codegen.factoryMode": ("NO_CODEGEN", "FALLBACK"),
+    **BATCH_SETTINGS,
     "spark.sql.shuffle.partitions": ("1", None),
     "spark.databricks.delta.snapshotPartitions": ("1", None),
     # Few rows are a local relation, which is the same whenever it is read.
