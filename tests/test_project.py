@@ -256,6 +256,20 @@ def test_sources_say_what_they_are(manifest: Any) -> None:
     assert wrong == []
 
 
+def test_bronze_is_kept_by_the_time_of_the_batch(manifest: Any) -> None:
+    """So that a batch expires as a whole, which the tests on the ledger rely on."""
+    by = {
+        source.identifier: source.config.meta["retention"]["column"]
+        for source in manifest.sources.values()
+        if source.schema == "bronze" and "retention" in source.config.meta
+    }
+    assert {
+        table: column
+        for table, column in by.items()
+        if column != ("ingested_at" if table == "quarantine" else "_ingested_at")
+    } == {}
+
+
 def test_every_feed_has_a_source_of_its_name_in_snake_case(manifest: Any) -> None:
     """So the tests on the ledger cover a new feed by themselves (macros/bronze/bronze_feeds)."""
     from loaders.feeds import read_feeds

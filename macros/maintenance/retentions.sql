@@ -3,7 +3,8 @@
     are older; whole days, UTC. -#}
 {%- macro retentions(today=none) -%}
     {%- set found = [] -%}
-    {%- set nodes = graph.sources.values() | list + graph.nodes.values() | list -%}
+    {#- While dbt parses there is no graph yet. -#}
+    {%- set nodes = graph.sources.values() | list + graph.nodes.values() | list if execute else [] -%}
     {%- for node in nodes | sort(attribute='unique_id') if node.config.meta.retention -%}
         {%- set retention = node.config.meta.retention -%}
         {%- set days = retention.days -%}
