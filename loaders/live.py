@@ -51,6 +51,8 @@ _SETTINGS = {
 _CONFLICT = ("DELTA_CONCURRENT_", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
 _CONFLICT_ATTEMPTS = 5
 
+_LAST_BATCH_S = 10
+
 
 @dataclass(frozen=True, slots=True)
 class LiveBatch:
@@ -151,10 +153,14 @@ def _live_session(spark: SparkSession) -> tuple[SparkSession, LiveListener]:
 
 
 def stop_live(spark: SparkSession, model: LiveModel, query: StreamingQuery) -> None:
-    """Stop the model's query once its running batch is done, and give the table back to dbt."""
+    """Stop the model's query once its running batch is done, and give the table back to dbt.
+
+    A batch that takes longer than a few seconds is cut short, and run again at the next start.
+    """
     idle = threading.Event()
-    while query.isActive and query.status["isTriggerActive"]:
-        idle.wait(0.05)
+    deadline = time.monotonic() + _LAST_BATCH_S
+    while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+        idle.wait(0.02)
     query.stop()
     let_go(spark, model)
 
