@@ -34,6 +34,7 @@ __all__ = ["LiveBatch", "LiveModel", "LiveNotice", "live_models", "start_live", 
 
 # No batch only to close windows: a closed window's row is written already.
 _CLOSING_BATCHES = "spark.sql.streaming.noDataMicroBatches.enabled"
+_PARTITIONS = "spark.sql.shuffle.partitions"
 # A batch of few rows, as nearly all are: compiling and spreading the work costs more than it saves.
 # Measured, a MERGE of three rows: 1.5 s with Spark's own settings, 0.95 s with these.
 _SMALL_ROWS = 10_000
@@ -42,8 +43,6 @@ _SETTINGS = {
     "spark.sql.adaptive.enabled": ("false", "true"),
     "spark.sql.codegen.wholeStage": ("false", "true"),
     "spark.sql.codegen.factoryMode": ("NO_CODEGEN", "FALLBACK"),
-    "spark.sql.shuffle.partitions": ("1", None),
-    "spark.databricks.delta.snapshotPartitions": ("1", None),
     # Few rows are a local relation, which is the same whenever it is read.
     "spark.databricks.delta.merge.materializeSource": ("none", "auto"),
 }
@@ -137,6 +136,9 @@ def _start(
     with _starting:  # the query takes the session's settings as they are now
         # In append mode a window is written when it closes.
         session.conf.set(_CLOSING_BATCHES, json.dumps(model.output_mode == "append"))
+        # The first batch of a new query may have years of rows to read.
+        _tune(session, is_small=notice is None)
+        session.conf.set(_PARTITIONS, str(model.state_partitions))
         return writer.start()
 
 
@@ -221,11 +223,9 @@ def _write(
 
 def _tune(session: SparkSession, *, is_small: bool) -> None:
     for name, (small, large) in _SETTINGS.items():
-        value = small if is_small else large
-        if value is None:
-            session.conf.unset(name)
-        else:
-            session.conf.set(name, value)
+        session.conf.set(name, small if is_small else large)
+    cores = session.sparkContext.defaultParallelism
+    session.conf.set(_PARTITIONS, "1" if is_small else str(cores))
 
 
 def _merge(model: LiveModel, smallest: str, greatest: str) -> str:
