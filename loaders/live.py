@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from loaders.live_listener import LiveListener
 from loaders.live_models import LiveModel, live_models
 from loaders.live_start import StartPoint, settle_start
-from loaders.live_tables import check_contract, ensure_table, let_go, take
+from loaders.live_tables import check_contract, contract_of, ensure_table, let_go, take
 from loaders.outbox import ensure_outbox, put_messages
 from loaders.session import ConfigurationError, lakehouse_root
 
@@ -117,6 +117,7 @@ def _start(
     check_contract(model, stream.schema)
     ensure_table(session, model)
     if model.sink:
+        session.createDataFrame([], contract_of(model)).where(model.sink.when)  # does it fit?
         ensure_outbox(session)
     take(session, model)
     if notice:
@@ -171,20 +172,14 @@ def _batch_writer(
     model: LiveModel, start: StartPoint, report: Callable[[LiveBatch | LiveNotice], None]
 ) -> Callable[[DataFrame, int], None]:
     """A foreachBatch function that merges a batch's rows into the model's table."""
-    from pyspark.sql import functions as F
 
     def write(batch: DataFrame, batch_id: int) -> None:
         started = time.monotonic()
         session = batch.sparkSession
         query_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
-        if start.complete_after is not None:
-            begun = F.timestamp_micros(F.lit(start.complete_after))
-            batch = batch.where(F.col(model.prune_by) > begun)
-        rows = batch.persist()
+        rows = _after(batch, model, start.complete_after).persist()
         try:
-            written, messages = _write(
-                model, rows, query_id, batch_id, replace=start.replaces and batch_id == 0
-            )
+            written, messages = _write(model, start, rows, query_id, batch_id)
         finally:
             rows.unpersist()
         seconds = round(time.monotonic() - started, 3)
@@ -193,8 +188,17 @@ def _batch_writer(
     return write
 
 
+def _after(rows: DataFrame, model: LiveModel, micros: int | None) -> DataFrame:
+    """The rows of windows that start after a moment; None: all."""
+    from pyspark.sql import functions as F
+
+    if micros is None:
+        return rows
+    return rows.where(F.col(model.prune_by) > F.timestamp_micros(F.lit(micros)))
+
+
 def _write(
-    model: LiveModel, rows: DataFrame, query_id: str, batch_id: int, *, replace: bool
+    model: LiveModel, start: StartPoint, rows: DataFrame, query_id: str, batch_id: int
 ) -> tuple[int, int]:
     """Bring a batch into the model's table and its messages into the outbox; how many of each."""
     from pyspark.sql import functions as F
@@ -212,13 +216,14 @@ def _write(
         rows = session.createDataFrame(rows.toArrow(), rows.schema)
     rows.createOrReplaceTempView("batch")
     names = ", ".join(f"`{column.name}`" for column in model.columns)
-    if replace:
+    if start.replaces and batch_id == 0:
         statement = f"insert overwrite {model.relation} ({names}) select {names} from batch"
     else:
         statement = _merge(model, extent["min"], extent["max"])
     _run(session, statement)
     # After the table, so that who hears of a row finds it.
-    return extent["rows"], put_messages(rows, model, query_id, batch_id)
+    news = _after(rows, model, start.told_after)
+    return extent["rows"], put_messages(news, model, query_id, batch_id)
 
 
 def _tune(session: SparkSession, *, is_small: bool) -> None:
