@@ -60,6 +60,7 @@ class Cycles:
         self._seen: dict[str, int] = {}
         self._new_bytes = 0
         self._owed: set[str] = set()
+        self._settled: set[str] = set()  # merged a batch since the project was read
         self._unchecked: set[str] = set()
         self._models: dict[str, ModelStatus] = {}
         self._failed_tests: dict[str, str] = {}
@@ -95,7 +96,8 @@ class Cycles:
         with self._dbt, self._settings(self._new_bytes):
             results = self._project.run(
                 *("build", "--exclude-resource-type", "test", "--exclude-resource-type"),
-                *("unit_test", "--select", *(self._graph.names[each] for each in wanted)),
+                *("unit_test", "--vars", f"settled: {wanted <= self._settled}".lower()),
+                *("--select", *(self._graph.names[each] for each in wanted)),
             )
         self._new_bytes = 0
         failed = self._note(results)
@@ -146,6 +148,7 @@ class Cycles:
         self._seen = {table: each.version for table, each in found.items()}
         self._new_bytes = sum(each.size_bytes for each in found.values())
         self._graph = graph
+        self._settled = set()
         self.owe_everything()
 
     def _look(self) -> None:
@@ -189,6 +192,7 @@ class Cycles:
                 self._owed.discard(result.unique_id)
                 if "nothing new" not in result.message:
                     self._unchecked.add(result.unique_id)
+                    self._settled.add(result.unique_id)
                     # Where it had failed before, they ran without it.
                     self._owed |= self._graph.below[result.unique_id] - ran
             self._models[result.unique_id] = status

@@ -11,7 +11,6 @@ crash writes what is there already; nothing need be remembered of it.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from loaders.batch_settings import BATCH_SETTINGS
+from loaders.conflicts import retry_conflicts
 from loaders.live_listener import LiveListener
 from loaders.live_models import LiveModel, live_models
 from loaders.live_start import StartPoint, settle_start
@@ -45,9 +45,6 @@ _SETTINGS = {
     # Few rows are a local relation, which is the same whenever it is read.
     "spark.databricks.delta.merge.materializeSource": ("none", "auto"),
 }
-
-_CONFLICT = ("DELTA_CONCURRENT_", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
-_CONFLICT_ATTEMPTS = 5
 
 _LAST_BATCH_S = 10
 
@@ -219,7 +216,7 @@ def _write(
         statement = f"insert overwrite {model.relation} ({names}) select {names} from batch"
     else:
         statement = _merge(model, extent["min"], extent["max"])
-    _run(session, statement)
+    retry_conflicts(lambda: session.sql(statement))
     # After the table, so that who hears of a row finds it.
     news = _after(rows, model, start.told_after)
     return extent["rows"], put_messages(news, model, query_id, batch_id)
@@ -248,16 +245,3 @@ def _merge(model: LiveModel, smallest: str, greatest: str) -> str:
         f"when matched and not ({same or 'true'}) then update set * "
         "when not matched then insert *"
     )
-
-
-def _run(session: SparkSession, statement: str) -> None:
-    """Run a statement, again when another commit came in between (OPTIMIZE, say)."""
-    for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
-        try:
-            session.sql(statement)
-        except Exception as error:
-            if attempt == _CONFLICT_ATTEMPTS or not any(sign in str(error) for sign in _CONFLICT):
-                raise
-            logging.getLogger(__name__).debug("conflict, attempt %d", attempt, exc_info=error)
-        else:
-            return
