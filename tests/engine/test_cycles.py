@@ -10,7 +10,8 @@ from deltalake import write_deltalake
 from test_graph import manifest
 
 import loaders.cycles as cycles_module
-from loaders.cycles import LARGE_BATCH_BYTES, Cycles
+from loaders import batch_settings
+from loaders.cycles import Cycles
 from loaders.dbt_project import BuildError, Result
 
 MODELS = {
@@ -179,11 +180,11 @@ def test_a_small_batch_is_not_compiled_and_a_large_one_is(caught_up, monkeypatch
     caught_up.step()
     assert caught_up.project.settings["spark.sql.codegen.wholeStage"] == "false"
     assert caught_up.project.conf.values == {}
-    monkeypatch.setattr(cycles_module, "LARGE_BATCH_BYTES", 1)
+    monkeypatch.setattr(batch_settings, "LARGE_BATCH_BYTES", 1)
     caught_up.send(3)
     caught_up.step()
-    assert caught_up.project.settings == {}
-    assert LARGE_BATCH_BYTES > 1
+    assert caught_up.project.settings["spark.sql.codegen.wholeStage"] == "true"
+    assert caught_up.project.conf.values == {}
 
 
 def test_columns_and_comments_are_looked_at_with_the_first_batch_alone(world):

@@ -248,9 +248,9 @@ def test_a_loader_keeps_the_files_of_its_table_and_of_the_ledger_bounded(
 
     land("first.json")
     for table in ("bronze.few", "bronze.ledger"):
-        row = spark.table(table).limit(1)
-        scattered = spark.range(0, SMALL_FILES + 8, 1, SMALL_FILES + 8).crossJoin(row).drop("id")
-        scattered.write.format("delta").mode("append").saveAsTable(table)
+        rows = spark.table(table).limit(1).collect() * (SMALL_FILES + 8)
+        scattered = spark.createDataFrame(rows, spark.table(table).schema)
+        scattered.repartition(len(rows)).write.format("delta").mode("append").saveAsTable(table)
         assert surplus_files(spark, table) > SMALL_FILES
     before = names()
     for number in range(4):
