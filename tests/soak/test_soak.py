@@ -1,8 +1,8 @@
 """The engine under use: producers send, people read and run dbt, and it is killed at random.
 
-For MINUTES (default 1), and until it has been ended in each manner; SEED chooses the moments and the
-order. Both are printed.
-In the end bronze, silver and gold hold what was sent, as sets, against a slow reference.
+For MINUTES (default 1), and until it has been ended in each manner; SEED chooses the moments and
+the order. Both are printed. In the end bronze, silver and gold hold what was sent, as sets, against
+a slow reference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from demo import stocks
 
 DRAIN_TIMEOUT_S = 900
 MANNERS = ("SIGTERM", "SIGKILL alone", "SIGKILL with JVM")
-DBT = os.environ.get("SOAK_DBT") or str(Path(sys.executable).with_name("dbt"))
+DBT = str(Path(sys.executable).with_name("dbt"))
 
 
 class Reader(threading.Thread):
