@@ -12,6 +12,7 @@ BENCHMARKS = {
     "ingest": "objects to bronze, against Spark's text source and a script of one's own",
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
     "small_files": "files, log and reading after many micro-batches (SMALL_FILES_BATCHES=10000)",
+    "live": "commit to bronze until the row in a streaming model's table (LIVE_MINUTES=10)",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
 }
 

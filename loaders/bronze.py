@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from loaders.batch_settings import suit_batch
 from loaders.compaction import CHECK_EVERY, compact_if_fragmented
 from loaders.counting import Counting
+from loaders.delta_log import last_transaction
 from loaders.gate import Gate
 from loaders.kinds import Kind
 
@@ -100,13 +101,13 @@ def batch_writer(
     source does not give again.)
     """
     first_batch_id: int | None = None
+    begun = begun_batches(checkpoint)
 
     def write(batch: DataFrame, spark_batch_id: int) -> None:
         nonlocal first_batch_id
         started = time.monotonic()
         session = batch.sparkSession
         query_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
-        may_be_replay = first_batch_id is None
         if first_batch_id is None:
             first_batch_id = next_batch_id(session, feed, query_id)
         numbers = (first_batch_id + spark_batch_id, query_id, spark_batch_id)
@@ -114,18 +115,29 @@ def batch_writer(
         suit_batch(session, kind.size_bytes(offset))
         counting = kind.counting(kind.received(batch), offset)
         others = _of_other_batches(session, feed, numbers[0]) if first_batch_id else None
-        written = _written(session, table, *numbers) if may_be_replay else frozenset()
+        is_replay = spark_batch_id in begun
+        written = _written(session, table, *numbers) if is_replay else frozenset()
         try:
             counted = _append(counting, kind, others, written, feed, table, *numbers)
         finally:
             counting.close()
-        if numbers[0] % CHECK_EVERY == 0:
+        if numbers[0] % CHECK_EVERY == CHECK_EVERY - 1:
             for name in (f"bronze.{table}", LEDGER, QUARANTINE):
                 compact_if_fragmented(session, name)
         seconds = round(time.monotonic() - started, 3)
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 
     return write
+
+
+def begun_batches(checkpoint: Path) -> set[int]:
+    """Numbers of the query's batches that Spark has planned and not completed: it repeats them."""
+
+    def numbers(folder: str) -> set[int]:
+        names = (path.name for path in (checkpoint / folder).glob("*"))
+        return {int(name) for name in names if name.isdigit()}
+
+    return numbers("offsets") - numbers("commits")
 
 
 def logged_offset(checkpoint: Path, spark_batch_id: int) -> dict[str, Any]:
@@ -150,18 +162,8 @@ def _written(
     )
     in_ledger = {LEDGER} if not entries.isEmpty() else set()
     name = f"bronze.{table}"
-    in_bronze = {name} if spark_batch_id <= last_written(spark, name, query_id) else set()
+    in_bronze = {name} if spark_batch_id <= last_transaction(spark, name, query_id) else set()
     return frozenset(in_ledger | in_bronze)
-
-
-def last_written(spark: SparkSession, name: str, query_id: str) -> int:
-    """The query's last batch that Delta has in the table; -1 where there is none."""
-    session = spark._jsparkSession
-    identifier = session.sessionState().sqlParser().parseTableIdentifier(name)
-    log = spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, identifier)
-    none = spark._jvm.scala.Option.empty()
-    found = log.update(False, none, none).transactions().get(query_id)
-    return found.get() if found.isDefined() else -1
 
 
 def next_batch_id(spark: SparkSession, feed: str, query_id: str) -> int:

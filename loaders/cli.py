@@ -16,6 +16,7 @@ from rich.text import Text
 
 from loaders.bronze import BatchReport, ensure_tables
 from loaders.feeds import Feed, read_feeds
+from loaders.journal import live_progress
 from loaders.kinds import kind_of
 from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
@@ -200,7 +201,8 @@ def status(watch: bool, as_json: bool) -> None:
 
     From the ledger and from what running feeds write under LAKEHOUSE_ROOT/progress: starts no
     Spark and asks no source. Lag is the age of the oldest thing that waited when the feed was
-    seen last; a feed that is not running is not seen, so look at that time first.
+    seen last; a feed that is not running is not seen, so look at that time first. Streaming models
+    stand below; --json has the feeds alone.
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for machines: give one of them")
@@ -210,7 +212,7 @@ def status(watch: bool, as_json: bool) -> None:
     elif as_json:
         _print_json([asdict(row) for row in feed_status(root, feeds)])
     else:
-        _console.print(status_tables(feed_status(root, feeds)))
+        _console.print(status_tables(feed_status(root, feeds), live_progress(root)))
 
 
 @cli.command("spark-conf")

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from loaders.conflicts import is_conflict
+from loaders.delta_log import file_count_and_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -34,8 +35,8 @@ _lock = threading.Lock()
 
 def surplus_files(spark: SparkSession, table: str) -> int:
     """How many files the table has beyond those that its size needs; reads no data."""
-    detail = spark.sql(f"describe detail {table}").select("numFiles", "sizeInBytes").first()
-    return detail["numFiles"] - detail["sizeInBytes"] // FULL_FILE_BYTES
+    files, size = file_count_and_bytes(spark, table)
+    return files - size // FULL_FILE_BYTES
 
 
 def compact_if_fragmented(spark: SparkSession, table: str) -> None:

@@ -296,11 +296,9 @@ class Models(Task):
         try:
             with self._cycles.dbt() as project:
                 project.parse()
-                bad = [
-                    result.problem
-                    for result in project.run("compile", "--select", "config.materialized:stream")
-                    if result.is_bad
-                ]
+                # What they read besides tables, views, has to be compiled too.
+                compiled = project.run("compile", "--select", "+config.materialized:stream")
+                bad = [result.problem for result in compiled if result.is_bad]
                 models = live_models(project.manifest())
         finally:
             if self._start_steps:

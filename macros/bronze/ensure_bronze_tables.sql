@@ -2,7 +2,7 @@
     build on an empty lakehouse is green. With its location named, a table whose files are there
     is registered (Delta refuses that to a table without one). -#}
 {%- macro ensure_bronze_tables() -%}
-    {%- if execute and flags.WHICH in ['run', 'build', 'test', 'docs', 'generate', 'snapshot'] -%}
+    {%- if execute and not var('settled') and flags.WHICH in ['run', 'build', 'test', 'docs', 'generate', 'snapshot'] -%}
         {%- do run_query('create schema if not exists bronze') -%}
         {%- set bronze = namespace(folder=none) -%}
         {%- for row in run_query('describe schema bronze').rows if row[0] == 'Location' -%}
