@@ -4,8 +4,8 @@
 {%- macro retentions(today=none) -%}
     {%- set found = [] -%}
     {#- While dbt parses there is no graph yet. -#}
-    {%- set graph = graph if execute else {'sources': {}, 'nodes': {}} -%}
-    {%- set nodes = graph.sources.values() | list + graph.nodes.values() | list -%}
+    {%- set nodes = graph if execute else {'sources': {}, 'nodes': {}} -%}
+    {%- set nodes = nodes.sources.values() | list + nodes.nodes.values() | list -%}
     {%- for node in nodes | sort(attribute='unique_id') if node.config.meta.retention -%}
         {%- set retention = node.config.meta.retention -%}
         {%- set days = retention.days -%}

@@ -2,12 +2,12 @@
     per batch and object (or shard), for every feed that is declared as a source. A batch cut
     short between its appends shows here until its replay has completed it. Batches past their
     table's retention may be gone. -#}
-{%- set is_past = namespace(condition='false') -%}
+{%- set expired = ['false'] -%}
 {%- for feed in bronze_feeds() if feed.days -%}
-    {%- set is_past.condition -%}
-        {{ is_past.condition }}
-        or (in_ledger.feed = '{{ feed.name }}' and in_ledger.planned_at < current_date() - {{ feed.days }})
-    {%- endset -%}
+    {%- do expired.append(
+        "in_ledger.feed = '" ~ feed.name
+        ~ "' and in_ledger.planned_at < current_date() - " ~ feed.days
+    ) -%}
 {%- endfor %}
 with
 
@@ -68,7 +68,7 @@ bronze_rows_equal_ledger as (
             and in_ledger.item = in_bronze.item
     where
         in_ledger.records is distinct from in_bronze.records
-        and not (in_bronze.records is null and ({{ is_past.condition }}))
+        and not (in_bronze.records is null and ({{ expired | join(' or ') }}))
 
 )
 

@@ -1,8 +1,8 @@
 {#- Guards that every record the ledger calls quarantined can be looked at in bronze.quarantine,
     and nothing else is there: per feed, batch and object (or shard). What is past the retention of
     bronze.quarantine may be gone. -#}
-{%- set kept = retentions() | selectattr('relation.identifier', 'equalto', 'quarantine') | first -%}
-{%- set is_past = 'in_ledger.planned_at < current_date() - ' ~ kept.days if kept else 'false' %}
+{%- set kept = retentions() | selectattr('relation.identifier', 'equalto', 'quarantine') | first %}
+{%- set is_expired = 'in_ledger.planned_at < current_date() - ' ~ kept.days if kept else 'false' %}
 with
 
 in_ledger as (
@@ -51,7 +51,7 @@ quarantine_rows_equal_ledger as (
             and in_ledger.item = in_quarantine.item
     where
         in_ledger.records is distinct from in_quarantine.records
-        and not (in_quarantine.records is null and {{ is_past }})
+        and not (in_quarantine.records is null and {{ is_expired }})
 
 )
 

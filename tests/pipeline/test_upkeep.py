@@ -249,8 +249,9 @@ def test_a_loader_keeps_the_files_of_its_table_and_of_the_ledger_bounded(
     land("first.json")
     for table in ("bronze.few", "bronze.ledger"):
         rows = spark.table(table).limit(1).collect() * (SMALL_FILES + 8)
-        scattered = spark.createDataFrame(rows, spark.table(table).schema)
-        scattered.repartition(len(rows)).write.format("delta").mode("append").saveAsTable(table)
+        one_each = spark.sparkContext.parallelize(rows, len(rows))
+        scattered = spark.createDataFrame(one_each, spark.table(table).schema)
+        scattered.write.format("delta").mode("append").saveAsTable(table)
         assert surplus_files(spark, table) > SMALL_FILES
     before = names()
     for number in range(4):
