@@ -7,6 +7,7 @@ live_quarantine and live_prices follow. LIVE_MINUTES (default 10) says for how l
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import shutil
@@ -33,6 +34,7 @@ GOALS_S = {"p50": 2.0, "p99": 5.0}
 
 def main() -> None:
     """Run for LIVE_MINUTES, and print latencies, rate and memory beside the goals."""
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # of batches that are cut short at the end
     minutes = float(os.environ.get("LIVE_MINUTES") or 10)
     folder = Path(tempfile.mkdtemp(prefix="bench-live-"))
     os.environ["LAKEHOUSE_ROOT"] = str(folder / "lakehouse")

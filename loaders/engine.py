@@ -32,6 +32,7 @@ from loaders.maintenance import run as run_operation
 from loaders.memory import resident_bytes
 from loaders.page import EngineStatus
 from loaders.ports import HTTP_PORT, THRIFT_PORT, port_from_environment, require_usable
+from loaders.publish import Publisher
 from loaders.run import finish_interrupted_replay, kind_of_feed, start
 from loaders.session import ConfigurationError, get_spark, prepare_root
 from loaders.status import feed_status
@@ -247,11 +248,16 @@ class Engine:
         )
 
     def _start_live(self, models: Sequence[LiveModel]) -> None:
+        # dbt changes settings of the engine's own session.
+        publisher = Publisher(self._spark.newSession())
+        report = publisher.noting(self._tell)
+        if any(model.sink for model in models):
+            self._supervisor.start([Step("publish", "publish", publisher.step, LOOK_PAUSE_S)])
         self._supervisor.start(
             Stream(
                 "live",
                 model.name,
-                partial(start_live, self._spark, model, self._tell),
+                partial(start_live, self._spark, model, report),
                 partial(stop_live, self._spark, model),
             )
             for model in models

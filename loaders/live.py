@@ -19,6 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from loaders.batch_settings import BATCH_SETTINGS
+from loaders.causes import brief_errors
 from loaders.conflicts import retry_conflicts
 from loaders.live_listener import LiveListener
 from loaders.live_models import LiveModel, live_models
@@ -170,16 +171,20 @@ def _batch_writer(
     """A foreachBatch function that merges a batch's rows into the model's table."""
 
     def write(batch: DataFrame, batch_id: int) -> None:
+        with brief_errors():
+            report(written(batch, batch_id))
+
+    def written(batch: DataFrame, batch_id: int) -> LiveBatch:
         started = time.monotonic()
         session = batch.sparkSession
         query_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
         rows = _after(batch, model, start.complete_after).persist()
         try:
-            written, messages = _write(model, start, rows, query_id, batch_id)
+            count, messages = _write(model, start, rows, query_id, batch_id)
         finally:
             rows.unpersist()
         seconds = round(time.monotonic() - started, 3)
-        report(LiveBatch(model.name, query_id, batch_id, written, messages, seconds))
+        return LiveBatch(model.name, query_id, batch_id, count, messages, seconds)
 
     return write
 

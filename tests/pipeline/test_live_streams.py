@@ -53,7 +53,9 @@ def test_stream_and_batch_agree_whatever_the_order_through_a_crash_and_a_pause(
                     done()
 
     def crash_after_the_table_is_written(_: Any) -> None:
-        raise RuntimeError("pulled the plug")
+        # Longer than what Spark's search for an interruption bears (loaders/causes.py).
+        java = "py4j.protocol.Py4JJavaError: An error occurred while calling o1.sql."
+        raise RuntimeError(java + "\n\tat a.frame" * 3000)
 
     stream(commits[:3])
     with pytest.raises(StreamingQueryException):
