@@ -29,11 +29,11 @@ class LineKind:
 
 # Orders of magnitude of published 3G and 4G drive traces and of national fixed-line reports.
 LINES = {
-    "3g": LineKind(2.6e6, 0.50, 0.35, 0.80, 0.012, 0.45, 0.08, 160),
-    "4g": LineKind(14e6, 0.55, 0.30, 0.85, 0.004, 0.55, 0.06, 60),
-    "cellular": LineKind(10e6, 0.60, 0.30, 0.85, 0.005, 0.50, 0.06, 70),
-    "wifi": LineKind(32e6, 0.70, 0.20, 0.90, 0.0015, 0.60, 0.06, 28),
-    "not available": LineKind(38e6, 0.70, 0.15, 0.90, 0.001, 0.65, 0.08, 24),
+    "3g": LineKind(2.8e6, 0.40, 0.30, 0.80, 0.010, 0.60, 0.15, 160),
+    "4g": LineKind(14e6, 0.50, 0.28, 0.85, 0.004, 0.65, 0.12, 60),
+    "cellular": LineKind(10e6, 0.50, 0.28, 0.85, 0.005, 0.60, 0.12, 70),
+    "wifi": LineKind(32e6, 0.60, 0.18, 0.90, 0.0015, 0.70, 0.10, 28),
+    "not available": LineKind(38e6, 0.60, 0.14, 0.90, 0.001, 0.75, 0.12, 24),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -25,6 +26,16 @@ SAFETY = 0.8  # of the measured throughput that a level may need
 SMOOTHING = 0.4  # weight of the newest measurement
 TRIES = 3
 RETRY_MS = 700
+SETUP_MS = (5.5, 1.05)  # mu and sigma of the logarithm
+SLOW_START = 0.35  # of the line's throughput, before the first frame
+BUSINESS_FAILURE = 0.003  # of starts: not paid for, not in this country
+START_FAILURE = 0.004  # of starts
+REQUEST_FAILURE = 0.0004
+PLAY_FAILURE = 0.00004  # a segment
+HICCUP = 0.0002  # short stalls a segment
+HICCUP_S = (-0.8, 0.7)
+START_AS_STALL = 0.7  # of starts that are reported as a stall besides
+STALE_AFTER_SEEK = 0.08  # of seeks that are reported as a stall besides
 
 Emit = Callable[[float, dict[str, Any]], None]
 
@@ -95,8 +106,23 @@ class Surroundings:
     log: Callable[[Request], None]
 
 
-class _Left(Exception):  # noqa: N818 - no error: the viewer closed the page
-    pass
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """How the CDN answers a request. first_byte_ms includes origin_ms, None without the origin."""
+
+    bps: float
+    rtt_ms: float
+    first_byte_ms: float
+    origin_ms: float | None
+    result: str
+    failure: str | None
+
+
+_STATUS = {None: "200", "OriginConnectError": "504", "OriginError": "502", "OriginReadError": "502"}
+
+
+class _Left(Exception):
+    """No error: the viewer closed the page."""
 
 
 class Player:
@@ -125,9 +151,7 @@ class Player:
         self._rng = rng
         self._around = around
         self._cache = cache
-        self._line = Line(
-            LINES[audience.new_line_kind(viewer)], viewer.network.quality, rng
-        )
+        self._line = Line(LINES[audience.new_line_kind(viewer)], viewer.network.quality, rng)
         self._edge_version = around.steering.version
         self._edge = around.steering.choose(viewer.country, rng)
         self._t = start_ms
@@ -166,10 +190,8 @@ class Player:
 
     def run(self) -> Iterator[float]:
         """The whole session."""
-        try:
+        with suppress(_Left):
             yield from self._session()
-        except _Left:
-            pass
         self.truth.ended_ms = self._t
         self.truth.played_s = self._head
 
@@ -182,19 +204,23 @@ class Player:
         if not preloads:
             self._play_event()
         load_ms = self._t = self._t + self._rng.uniform(20, 90)
-        if self._rng.random() < 0.003:
+        if self._rng.random() < BUSINESS_FAILURE:
             self._t += 250
             self._error("403", "business", fatal=True)
             self.truth.outcome = "business_failed"
             return
-        for effect in self._effects():
-            if self._rng.random() < effect.start_failure:
-                self._t += self._rng.uniform(300, 2500)
-                self._error("3016", "technical", fatal=True)
-                self.truth.outcome = "start_failed"
-                return
+        start_failure = START_FAILURE + sum(effect.start_failure for effect in self._effects())
+        if self._rng.random() < start_failure:
+            self._t += self._rng.uniform(300, 2500)
+            self._error("3016", "technical", fatal=True)
+            self.truth.outcome = "start_failed"
+            return
         if preloads:
             deadline_ms = load_ms + 1e12  # nobody is waiting yet
+        self._buffering_since = load_ms if self._rng.random() < START_AS_STALL else None
+        # names, handshakes, licence: a long tail that no throughput explains
+        setup_ms = self._line.rtt_ms * 2 + self._rng.lognormvariate(*SETUP_MS)
+        self._wait(setup_ms, deadline_ms, is_seek=False)
         if not (yield from self._fetch("master.m3u8", MANIFEST_BYTES, deadline_ms)):
             self._fail("start_failed")
             return
@@ -229,11 +255,11 @@ class Player:
                 if self._buffer > room:
                     self._play(self._buffer - room)
                 yield self._t
-                for effect in self._effects():
-                    if rng.random() < effect.play_failure:
-                        self._error("3014", "technical", fatal=True)
-                        self.truth.outcome = "failed"
-                        return
+                play_failure = PLAY_FAILURE + sum(effect.play_failure for effect in self._effects())
+                if rng.random() < play_failure:
+                    self._error("3014", "technical", fatal=True)
+                    self.truth.outcome = "failed"
+                    return
                 if not (yield from self._fetch_segment(None)):
                     self._play(self._buffer)
                     self._fail("failed")
@@ -243,7 +269,10 @@ class Player:
                 self._end()
                 return
             whim = rng.random()
-            if whim < 0.0012:
+            if whim < HICCUP:
+                # a late segment at the live edge, a decoder that starves
+                self._stall(1000 * rng.lognormvariate(*HICCUP_S))
+            elif whim < 0.0012:
                 self._pause()
             elif whim < 0.003 and video.playlist_type == "VOD":
                 yield from self._seek()
@@ -251,9 +280,7 @@ class Player:
     def _play(self, seconds: float) -> None:
         """Show so many seconds of the buffer; a STREAM event for each whole second of playhead."""
         truth = self.truth
-        leave = audience.leaves_at_s(
-            truth.intended_s, truth.stalled_s, truth.video_duration_s
-        )
+        leave = audience.leaves_at_s(truth.intended_s, truth.stalled_s, truth.video_duration_s)
         leaving = self._head + seconds >= leave < self._video.duration_s
         if leaving:
             seconds = max(0.0, leave - self._head)
@@ -297,7 +324,7 @@ class Player:
         rng = self._rng
         come_from = self._head
         left = self._video.duration_s - self._head
-        # On by a part of what is left to watch, at a boundary of segments; never past the end.
+        # On by a part of what is left; never past the end.
         jump = int(left * rng.uniform(0.05, 0.3) / world.SEGMENT_S) * world.SEGMENT_S
         seek_ms = self._t
         self._head += jump
@@ -306,8 +333,10 @@ class Player:
         if not (yield from self._fetch_segment(None, is_seek=True)):
             self._fail("failed")
             raise _Left
+        # what the segment has before the playhead is not shown
+        self._buffer -= self._head - (self._segment - 1) * world.SEGMENT_S
         # isBuffering is set on a seek, bufferStarted is not: the duration counts from the last
-        # stall, or from 1970 when there was none
+        # wait that was noted, or from 1970 when there was none
         stale = self._t - (self._buffering_since or -self._viewer.clock_ms)
         self._event(
             "SEEK",
@@ -317,11 +346,9 @@ class Player:
             time_millisecond=int(self._t - seek_ms),
             cdn_tracking_id=self._last_id,
         )
-        if rng.random() < 0.5:
+        if rng.random() < STALE_AFTER_SEEK:
             self._buffer_event("ScreenFreezedBuffer", stale)
-        self.truth.intended_s = min(
-            self.truth.intended_s + jump, float(self._video.duration_s)
-        )
+        self.truth.intended_s = min(self.truth.intended_s + jump, float(self._video.duration_s))
 
     def _end(self) -> None:
         rng = self._rng
@@ -342,7 +369,9 @@ class Player:
 
     # ---- requests
 
-    def _fetch_segment(self, deadline_ms: float | None, *, is_seek: bool = False) -> Iterator[float]:
+    def _fetch_segment(
+        self, deadline_ms: float | None, *, is_seek: bool = False
+    ) -> Iterator[float]:
         """Fetch the next segment, several times if it fails; False when all tries did."""
         rng = self._rng
         self._choose_level()
@@ -351,8 +380,10 @@ class Player:
         name = f"{self._level}/{self._segment:05d}.ts"
         if not (yield from self._fetch(name, size, deadline_ms, is_seek=is_seek)):
             return False
+        # the last segment is as long as what is left
+        left = self._video.duration_s - self._segment * world.SEGMENT_S
         self._segment += 1
-        self._buffer += world.SEGMENT_S
+        self._buffer += min(world.SEGMENT_S, left)
         return True
 
     def _choose_level(self) -> None:
@@ -404,19 +435,63 @@ class Player:
                 return True
         return False
 
-    def _request(self, uri: str, size: int, deadline_ms: float | None, is_seek: bool) -> bool:  # noqa: FBT001
+    def _request(self, uri: str, size: int, deadline_ms: float | None, is_seek: bool) -> bool:
+        """Ask the CDN once; False when it answers with an error."""
+        answer = self._answer()
+        request_id = urlsafe_b64encode(self._rng.getrandbits(320).to_bytes(40)).decode()
+        size = 593 if answer.failure else size
+        sent_ms = size * 8000 / answer.bps
+        asked_ms = self._t
+        total_ms = answer.rtt_ms + answer.first_byte_ms + sent_ms
+        try:
+            self._wait(total_ms, deadline_ms, is_seek)
+        except _Left:
+            self._log_aborted(uri, request_id, size, answer.first_byte_ms, sent_ms, asked_ms)
+            raise
+        result = "Error" if answer.failure else answer.result
+        origin_ms = answer.origin_ms
+        self._around.log(
+            Request(
+                asked_ms + total_ms - answer.rtt_ms / 2,
+                request_id,
+                self._viewer,
+                self._edge,
+                self._video.distribution,
+                uri,
+                status=_STATUS[answer.failure],
+                result=result,
+                response_result=result,
+                detail=answer.failure or answer.result,
+                sent_bytes=size + 380,
+                time_taken=(answer.first_byte_ms + sent_ms) / 1000,
+                first_byte=answer.first_byte_ms / 1000,
+                origin_first_byte=None if origin_ms is None else origin_ms / 1000,
+            )
+        )
+        self._last_id = request_id
+        if answer.failure:
+            return False
+        self._cache[uri] = request_id
+        if size > MANIFEST_BYTES:
+            measured = size * 8000 / total_ms
+            known = self._measured_bps
+            self._measured_bps = known + SMOOTHING * (measured - known) if known else measured
+        return True
+
+    def _answer(self) -> _Answer:
+        """What line, edge and origin make of a request that is sent now."""
         rng, steering = self._rng, self._around.steering
         if steering.version != self._edge_version:
             self._edge_version = steering.version
             self._edge = steering.choose(self._viewer.country, rng)
         bps, rtt_ms = self._line.next_bps(), self._line.rtt_ms
+        if self.truth.startup_s is None:
+            bps *= SLOW_START
         is_hit = rng.random() < self._video.hit_ratio
         result = "RefreshHit" if is_hit and rng.random() < 0.02 else "Hit" if is_hit else "Miss"
         first_byte_ms = rng.expovariate(1 / 4.0) + 2
-        origin_ms = None
-        if not is_hit or result == "RefreshHit":
-            origin_ms = 30 + rng.lognormvariate(4.3, 0.5)
-        failure = "OriginError" if rng.random() < 0.0004 else None
+        origin_ms = None if result == "Hit" else 30 + rng.lognormvariate(4.3, 0.5)
+        failure = "OriginError" if rng.random() < REQUEST_FAILURE else None
         for effect in self._effects():
             bps *= effect.throughput
             rtt_ms *= effect.rtt
@@ -427,47 +502,7 @@ class Player:
                     failure = "OriginConnectError"
             if rng.random() < effect.segment_failure:
                 failure = failure or "OriginReadError"
-        first_byte_ms += origin_ms or 0.0
-        id_bytes = rng.getrandbits(320).to_bytes(40)
-        request_id = urlsafe_b64encode(id_bytes).decode()
-        if failure:
-            sent_ms, size = 1.0, 593
-        else:
-            sent_ms = size * 8000 / bps
-        asked_ms = self._t
-        total_ms = rtt_ms + first_byte_ms + sent_ms
-        try:
-            self._wait(total_ms, deadline_ms, is_seek)
-        except _Left:
-            self._log_aborted(uri, request_id, size, first_byte_ms, sent_ms, asked_ms)
-            raise
-        self._around.log(
-            Request(
-                asked_ms + total_ms - rtt_ms / 2,
-                request_id,
-                self._viewer,
-                self._edge,
-                self._video.distribution,
-                uri,
-                status="200" if not failure else "504" if "Connect" in failure else "502",
-                result="Error" if failure else result,
-                response_result="Error" if failure else result,
-                detail=failure or result,
-                sent_bytes=size + 380,
-                time_taken=(first_byte_ms + sent_ms) / 1000,
-                first_byte=first_byte_ms / 1000,
-                origin_first_byte=None if origin_ms is None else origin_ms / 1000,
-            )
-        )
-        self._last_id = request_id
-        if failure:
-            return False
-        self._cache[uri] = request_id
-        if size > MANIFEST_BYTES:
-            measured = size * 8000 / total_ms
-            known = self._measured_bps
-            self._measured_bps = known + SMOOTHING * (measured - known) if known else measured
-        return True
+        return _Answer(bps, rtt_ms, first_byte_ms + (origin_ms or 0.0), origin_ms, result, failure)
 
     def _log_aborted(
         self,
@@ -503,7 +538,7 @@ class Player:
             )
         )
 
-    def _wait(self, wait_ms: float, deadline_ms: float | None, is_seek: bool) -> None:  # noqa: FBT001
+    def _wait(self, wait_ms: float, deadline_ms: float | None, is_seek: bool) -> None:
         """Let time pass for a response: before the start, in a seek, or while it plays."""
         if deadline_ms is not None:
             if self._t + wait_ms > deadline_ms:
@@ -521,9 +556,7 @@ class Player:
 
     def _stall(self, stall_ms: float) -> None:
         truth = self.truth
-        limit_s = audience.longest_stall_s(
-            truth.intended_s, self._head, truth.video_duration_s
-        )
+        limit_s = audience.longest_stall_s(truth.intended_s, self._head, truth.video_duration_s)
         bearable_ms = max(0.0, limit_s - truth.stalled_s) * 1000
         shown_ms = min(stall_ms, bearable_ms)
         started_ms = self._t
@@ -613,7 +646,7 @@ class Player:
         rng = self._rng
         since_load = self._t - load_ms
         # loadStarted was not set: counted from 1970
-        unset = rng.random() < 0.002
+        unset = rng.random() < 0.001
         waited = self._t + self._viewer.clock_ms if unset else since_load
         self._event(
             "FIRSTFRAME",
@@ -621,9 +654,9 @@ class Player:
             time_millisecond=int(waited),
             cdn_tracking_id=self._last_id,
         )
-        if rng.random() < 0.7:
+        if self._buffering_since is not None:
             # the player waits for its first bytes, and the SDK calls that a frozen screen
-            self._buffer_event("ScreenFreezedBuffer", since_load * rng.uniform(0.25, 0.95))
+            self._buffer_event("ScreenFreezedBuffer", since_load * rng.uniform(0.3, 0.95))
         self._buffer_event("FirstBuffer", waited + rng.uniform(1, 60))
 
     def _buffer_event(self, buffer_type: str, wait_ms: float) -> None:
@@ -640,6 +673,4 @@ class Player:
         newer = {}
         if self._viewer.app_version is not None:
             newer = {"error_code": code, "error_fatal": fatal, "error_class": kind}
-        self._event(
-            "ERROR", at=self._at(), message="Error", cdn_tracking_id=self._last_id, **newer
-        )
+        self._event("ERROR", at=self._at(), message="Error", cdn_tracking_id=self._last_id, **newer)

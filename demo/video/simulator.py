@@ -21,7 +21,7 @@ from demo.video.player import Player, Request, Surroundings, Truth
 from demo.video.steering import Steering
 
 DUPLICATED_SHARE = 0.002
-OFFLINE_SHARE = 0.004
+OFFLINE_SHARE = 0.04  # of the sessions over mobile lines
 NEXT_VIDEO_SHARE = 0.35
 MEAN_RETURN = 0.725
 WEEK_MS = 7 * audience.DAY_MS
@@ -189,7 +189,7 @@ class Simulator:
     ) -> Iterator[float]:
         self._sessions += 1
         offline = None
-        if viewer.connection in ("3g", "4g", "cellular") and rng.random() < OFFLINE_SHARE * 10:
+        if viewer.connection in ("3g", "4g", "cellular") and rng.random() < OFFLINE_SHARE:
             gone = at_ms + rng.uniform(5_000, 300_000)
             offline = (gone, gone + rng.uniform(60_000, 1_500_000))
 
