@@ -63,7 +63,7 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
     lost is registered again (Delta refuses that to a table without one).
     """
     wanted = {
-        table: (kind.columns, "_batch_id"),
+        table: (kind.columns, ", ".join(kind.layout.clustered_by)),
         LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item"),
         QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
     }
@@ -167,7 +167,7 @@ def _append(
     writes = not is_written and counting.may_keep(known)
     if writes:
         columns = spark.table(f"bronze.{table}").columns
-        append(numbered.where("data is not null").select(columns), f"bronze.{table}")
+        append(kind.stored(numbered.where("data is not null"), columns), f"bronze.{table}")
     entries = counting.entries(known, is_written=writes)
     size, count, kept, duplicates, quarantined = (
         sum(entry[name] for entry in entries)

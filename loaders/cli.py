@@ -262,7 +262,8 @@ def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
 
     (feed,) = _chosen((name,))
     spark = get_spark()
-    ensure_tables(spark, feed.table, kind_of(feed.source, allow_overwrites=True))
+    kind = kind_of(feed.source, allow_overwrites=True, layout=feed.layout)
+    ensure_tables(spark, feed.table, kind)
     try:
         report = replay(spark, feed, reason)
     except (BotoCoreError, ClientError) as error:

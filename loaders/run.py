@@ -86,14 +86,15 @@ def start(
 
 
 def _kind(feed: Feed) -> Kind:
-    return kind_of(feed.source, allow_overwrites=getattr(feed, "allow_overwrites", True))
+    allow_overwrites = getattr(feed, "allow_overwrites", True)
+    return kind_of(feed.source, allow_overwrites=allow_overwrites, layout=feed.layout)
 
 
 def _finish_replay(spark: SparkSession, feed: Feed) -> None:
     """A replay that was cut short has its batch before any new one."""
     if is_replay_unfinished(feed.name):
         ensure_tables(spark, feed.table, _kind(feed))
-        finish_replay(spark, feed.name, feed.table)
+        finish_replay(spark, feed)
 
 
 def _start_all(

@@ -15,7 +15,7 @@ import orjson
 from demo.video import world
 from demo.video.player import Request
 
-PREFIX = "cdn_logs/"
+PREFIX = "qos/cdn_logs/"
 WINDOW_MS = 300_000
 MINUTE_MS = 60_000
 LATE_SHARE = 0.03

@@ -10,7 +10,7 @@ from typing import Any
 
 from demo.video import world
 
-WEIGHTS_KEY = "control/cdn_weights.json"
+WEIGHTS_KEY = "qos/control/cdn_weights.json"
 
 
 class Steering:

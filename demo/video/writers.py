@@ -12,7 +12,7 @@ from demo.video.cdn_log import LogObject
 from demo.video.simulator import PlayerEvent
 
 STREAM = "player_events"
-BUCKET = "multihop-video"
+BUCKET = "multihop-landing"
 THREADS = 8
 
 # Limits of PutRecords.

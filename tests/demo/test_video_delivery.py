@@ -48,8 +48,8 @@ def test_every_request_is_delivered_once_in_the_shape_of_its_distribution(reques
     assert delivered == Counter(request.request_id for request in requests)
     for item in objects:
         for row in lines(item):
-            assert ("x-edge-request-id" in row) == item.key.startswith("cdn_logs/v2/")
-            assert ("requestid" in row) == item.key.startswith("cdn_logs/reference/")
+            assert ("x-edge-request-id" in row) == item.key.startswith("qos/cdn_logs/v2/")
+            assert ("requestid" in row) == item.key.startswith("qos/cdn_logs/reference/")
 
 
 def test_the_newer_logs_have_texts_only_and_names_with_parentheses(requests):
