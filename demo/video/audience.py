@@ -122,13 +122,13 @@ def intended_s(video: world.Video, rng: Random) -> float:
 
 
 def leaves_at_s(intended: float, stalled: float, duration: float) -> float:
-    """The playhead at which a viewer leaves, after so many seconds of stalls."""
+    """How many seconds a viewer watches before leaving, after so many seconds of stalls."""
     return intended * max(0.0, 1 - PLAY_LOST_PER_REBUFFERING * stalled / duration)
 
 
-def longest_stall_s(intended: float, head: float, duration: float) -> float:
-    """The sum of stalls, in seconds, at which a viewer leaves during one at the playhead."""
-    return duration * (1 - head / intended) / PLAY_LOST_PER_REBUFFERING
+def longest_stall_s(intended: float, played: float, duration: float) -> float:
+    """The sum of stalls, in seconds, at which a viewer who has watched so much leaves."""
+    return duration * (1 - played / intended) / PLAY_LOST_PER_REBUFFERING
 
 
 def returns(viewer: Viewer, *, failed: bool, rng: Random) -> bool:

@@ -96,7 +96,8 @@ _SYSTEMS = ("Tizen", "Android", "iPhone", "Windows", "Mac OS X", "Linux")
 
 
 def _family(agent: str, names: Iterable[str]) -> str:
-    return next((name for name in names if name in agent), "Other")
+    found = next((name for name in names if name in agent), "Other")
+    return "Samsung Internet" if found == "SamsungBrowser" else found
 
 
 def _moment(request: Request) -> datetime:

@@ -88,6 +88,7 @@ class Truth:
     ended_ms: float = 0.0
     stalls: int = 0
     stalled_s: float = 0.0
+    reached_end: bool = False
     played_s: float = 0.0
     returns: bool | None = None
 
@@ -193,7 +194,6 @@ class Player:
         with suppress(_Left):
             yield from self._session()
         self.truth.ended_ms = self._t
-        self.truth.played_s = self._head
 
     # ---- the course of a session
 
@@ -281,9 +281,9 @@ class Player:
         """Show so many seconds of the buffer; a STREAM event for each whole second of playhead."""
         truth = self.truth
         leave = audience.leaves_at_s(truth.intended_s, truth.stalled_s, truth.video_duration_s)
-        leaving = self._head + seconds >= leave < self._video.duration_s
+        leaving = truth.played_s + seconds >= leave < self._video.duration_s
         if leaving:
-            seconds = max(0.0, leave - self._head)
+            seconds = max(0.0, leave - truth.played_s)
         head, start = self._head, self._t
         end = head + seconds
         second = int(head) + 1
@@ -308,6 +308,7 @@ class Player:
                 emit(time_ms, event)
                 second += 1
         self._head = end
+        self.truth.played_s += seconds
         self._buffer -= seconds
         self._t = start + seconds * 1000
         if leaving:
@@ -348,10 +349,10 @@ class Player:
         )
         if rng.random() < STALE_AFTER_SEEK:
             self._buffer_event("ScreenFreezedBuffer", stale)
-        self.truth.intended_s = min(self.truth.intended_s + jump, float(self._video.duration_s))
 
     def _end(self) -> None:
         rng = self._rng
+        self.truth.reached_end = True
         if self._viewer.app_version is None and rng.random() < 0.05:
             # ended() shifts its arguments: the end arrives as an error without an id
             self._event(
@@ -556,7 +557,7 @@ class Player:
 
     def _stall(self, stall_ms: float) -> None:
         truth = self.truth
-        limit_s = audience.longest_stall_s(truth.intended_s, self._head, truth.video_duration_s)
+        limit_s = audience.longest_stall_s(truth.intended_s, truth.played_s, truth.video_duration_s)
         bearable_ms = max(0.0, limit_s - truth.stalled_s) * 1000
         shown_ms = min(stall_ms, bearable_ms)
         started_ms = self._t

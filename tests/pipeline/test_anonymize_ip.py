@@ -163,7 +163,15 @@ def as_text(address: IPv6Address, style: int) -> str:
 
 
 SPECIAL = st.sampled_from(
-    ["::ffff:0:0/96", "2002::/16", "64:ff9b::/96", "64:ff9b::/48", "2001::/32", "fe80::/10", "::/80"]
+    [
+        "::ffff:0:0/96",
+        "2002::/16",
+        "64:ff9b::/96",
+        "64:ff9b::/48",
+        "2001::/32",
+        "fe80::/10",
+        "::/80",
+    ]
 ).map(ip_network)
 IPV6 = st.one_of(
     st.ip_addresses(v=6),
