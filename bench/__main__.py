@@ -10,6 +10,7 @@ BENCHMARKS = {
     "ingest": "objects to bronze, against Spark's text source and a script of one's own",
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
+    "ip_join": "addresses located by a million ranges, against a plain BETWEEN",
 }
 
 

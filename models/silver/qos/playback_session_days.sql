@@ -80,13 +80,7 @@ events_to_read as (
             events.user_id = days_to_read.user_id
             and events.video_id = days_to_read.video_id
             and events.event_date = days_to_read.event_date
-    {%- if is_incremental() %}
-    -- literals, by which Delta skips files
-    where
-        events.event_date between
-        {{ news_extent('player_events', 'event_date', '_batch_id', -2) }}
-        and {{ news_extent('player_events', 'event_date', '_batch_id', 2) }}
-    {%- endif %}
+    where {{ is_near_news('player_events', 'event_date', 2) }}
 
 ),
 
