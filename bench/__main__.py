@@ -14,6 +14,7 @@ BENCHMARKS = {
     "small_files": "files, log and reading after many micro-batches (SMALL_FILES_BATCHES=10000)",
     "live": "commit to bronze until the row in a streaming model's table (LIVE_MINUTES=10)",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
+    "ip_join": "addresses located by a million ranges, against a plain BETWEEN",
 }
 
 

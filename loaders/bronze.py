@@ -70,7 +70,7 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
     lost is registered again (Delta refuses that to a table without one).
     """
     wanted = {
-        table: (kind.columns, "_batch_id"),
+        table: (kind.columns, ", ".join(kind.layout.clustered_by)),
         LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item"),
         QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
     }
@@ -201,7 +201,7 @@ def _append(
     numbered = fresh.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
     is_written = bronze not in written and counting.may_keep(known)
     if is_written:
-        good = numbered.where("data is not null").select(spark.table(bronze).columns)
+        good = kind.stored(numbered.where("data is not null"), spark.table(bronze).columns)
         append_idempotently(good, bronze, query_id, spark_batch_id)
     entries = counting.entries(known, is_written=is_written)
     size, count, kept, duplicates, quarantined = (

@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +18,13 @@ from rich.text import Text
 
 from loaders.bronze import BatchReport, ensure_tables
 from loaders.feeds import Feed, read_feeds
+from loaders.ip_ranges import (
+    Snapshots,
+    country_records,
+    network_records,
+    read_country_ranges,
+    read_network_ranges,
+)
 from loaders.journal import live_progress
 from loaders.kinds import kind_of
 from loaders.quarantine import quarantine_groups, quarantine_rows
@@ -69,6 +78,7 @@ def cli() -> None:
     python -m loaders queue create FEED        have the bucket announce new objects to a queue
     python -m loaders quarantine list          what could not be loaded, and why
     python -m loaders quarantine replay FEED   load what has become readable since
+    python -m loaders ip-ranges                countries and networks of addresses, for ip_ranges
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
@@ -345,7 +355,8 @@ def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
 
     (feed,) = _chosen((name,))
     spark = get_spark()
-    ensure_tables(spark, feed.table, kind_of(feed.source, allow_overwrites=True))
+    kind = kind_of(feed.source, allow_overwrites=True, layout=feed.layout)
+    ensure_tables(spark, feed.table, kind)
     try:
         report = replay(spark, feed, reason)
     except (BotoCoreError, ClientError) as error:
@@ -404,6 +415,62 @@ def _summarise(feeds: list[Feed], reports: list[BatchReport], failed: dict[str, 
     for feed in feeds:
         if feed.name not in failed and not any(batch.feed == feed.name for batch in reports):
             _console.print(f"{feed.name}: nothing new", soft_wrap=True)
+
+
+@cli.command("ip-ranges")
+@click.option(
+    "--country",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV: first address, last address, ISO 3166 code of the country.",
+)
+@click.option(
+    "--asn",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV: first address, last address, AS number, organisation.",
+)
+@click.option(
+    "--valid-from",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="First day whose logs are looked up here (default: tomorrow, UTC).",
+)
+@click.option(
+    "--to", "location", help="Bucket or folder (default: where the feed ip_ranges reads)."
+)
+@as_json
+def ip_ranges(
+    country: Path | None,
+    asn: Path | None,
+    valid_from: datetime | None,
+    location: str | None,
+    as_json: bool,
+) -> None:
+    """Write a snapshot of who has which addresses, for the feed ip_ranges to load.
+
+    \b
+    python -m loaders ip-ranges --country asn-country.csv --asn asn.csv --valid-from 2026-01-01
+    python -m loaders run ip_ranges --once
+
+    The files are those of the ip-location-db project, plain or gzipped. A log row is looked up in
+    the snapshot of its own day, so a look-up gives the same whenever it is made. Give the first
+    snapshot a day before your oldest log.
+    """
+    if not (country or asn):
+        raise click.UsageError("say which file: --country, --asn or both")
+    day = valid_from.date() if valid_from else (datetime.now(UTC) + timedelta(days=1)).date()
+    snapshots = Snapshots(location or read_feeds()["ip_ranges"].origin)
+    written = []
+    for kind, path, read, records_of in (
+        ("country", country, read_country_ranges, country_records),
+        ("asn", asn, read_network_ranges, network_records),
+    ):
+        if path is not None:
+            where, count = snapshots.write(kind, day, records_of(read(path), day, path.name))
+            written.append({"kind": kind, "valid_from": day, "location": where, "ranges": count})
+    if as_json:
+        _print_json(written)
+        return
+    for each in written:
+        _say(f"{each['ranges']:,} ranges to {each['location']}, valid from {day}")
 
 
 def _chosen(names: tuple[str, ...]) -> list[Feed]:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from loaders.bronze import LEDGER, LEDGER_COLUMNS, QUARANTINE, append_idempotently
 from loaders.feeds import Feed
+from loaders.kinds import Layout
 from loaders.session import ConfigurationError, lakehouse_root
 from loaders.sources.clients import ClientSettings, client_settings
 from loaders.sources.objects import (
@@ -315,7 +316,7 @@ def replay(
         ConfigurationError: a batch of the feed was cut short; the message says how to finish it.
     """
     name, table = feed.name, feed.table
-    report = finish_replay(spark, name, table)
+    report = finish_replay(spark, feed)
     _require_whole_batches(spark, name, table)
     fetch = fetch or _fetch_from(client_settings(feed.source_options()))
     new_objects = _NewObjects(spark, feed)
@@ -331,10 +332,10 @@ def replay(
         for reading in readings:
             stage.add(reading)
         if stage.is_full:
-            report += _apply_stage(spark, name, table, stage)
+            report += _apply_stage(spark, feed, stage)
             stage = None
     if stage is not None:
-        report += _apply_stage(spark, name, table, stage)
+        report += _apply_stage(spark, feed, stage)
     return report + ReplayReport(name, looked_at=looked_at)
 
 
@@ -354,13 +355,13 @@ def is_replay_unfinished(feed: str) -> bool:
     return folder.exists() and any(folder.iterdir())
 
 
-def finish_replay(spark: SparkSession, feed: str, table: str) -> ReplayReport:
+def finish_replay(spark: SparkSession, feed: Feed) -> ReplayReport:
     """Do what is left of a replay that was cut short."""
-    folder = _folder(feed)
-    report = ReplayReport(feed)
+    folder = _folder(feed.name)
+    report = ReplayReport(feed.name)
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         if path.suffix == "":
-            report += _apply(spark, feed, table, path)
+            report += _apply(spark, feed, path)
         else:
             shutil.rmtree(path)
     return report
@@ -377,15 +378,16 @@ def _new_stage(spark: SparkSession, feed: str) -> _Stage:
     return _Stage(_folder(feed) / f"{last + 1}.unfinished", last + 1)
 
 
-def _apply_stage(spark: SparkSession, feed: str, table: str, stage: _Stage) -> ReplayReport:
+def _apply_stage(spark: SparkSession, feed: Feed, stage: _Stage) -> ReplayReport:
     stage.close()
-    return _apply(spark, feed, table, stage.folder.rename(stage.folder.with_suffix("")))
+    return _apply(spark, feed, stage.folder.rename(stage.folder.with_suffix("")))
 
 
-def _apply(spark: SparkSession, feed: str, table: str, folder: Path) -> ReplayReport:
+def _apply(spark: SparkSession, declared: Feed, folder: Path) -> ReplayReport:
     """Bring the tables to where the staged replay wants them, from wherever they are."""
     from pyspark.sql import functions as F
 
+    feed, table = declared.name, declared.table
     plan = json.loads((folder / "plan.json").read_text())
     batch_id, entries = plan["batch_id"], plan["entries"]
     at = datetime.fromisoformat(plan["at"])
@@ -404,7 +406,7 @@ def _apply(spark: SparkSession, feed: str, table: str, folder: Path) -> ReplayRe
     if kept:
         columns = spark.table(f"bronze.{table}").columns
         good = rows.where("data is not null")
-        append(good.select(*_bronze_columns(columns)), f"bronze.{table}")
+        append(good.select(*_bronze_columns(columns, declared.layout)), f"bronze.{table}")
     if quarantined:
         append(
             rows.where("error is not null").select(
@@ -442,11 +444,12 @@ BRONZE_COLUMNS = {
 }
 
 
-def _bronze_columns(names: list[str]) -> list[Column]:
-    """A bronze table's columns from the staged ones."""
+def _bronze_columns(names: list[str], layout: Layout) -> list[Column]:
+    """A bronze table's columns from the staged ones, without those that Delta extracts."""
     from pyspark.sql import functions as F
 
-    sources = ((name, BRONZE_COLUMNS[name]) for name in names)
+    known = {**BRONZE_COLUMNS, layout.record_column: BRONZE_COLUMNS["data"]}
+    sources = ((name, known[name]) for name in names if name not in layout.extracted)
     return [(F.col(of) if of else F.lit(None).cast("string")).alias(name) for name, of in sources]
 
 

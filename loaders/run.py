@@ -88,14 +88,15 @@ def start(
 
 def kind_of_feed(feed: Feed) -> Kind:
     """How the feed's records are received, recognised and kept."""
-    return kind_of(feed.source, allow_overwrites=getattr(feed, "allow_overwrites", True))
+    allow_overwrites = getattr(feed, "allow_overwrites", True)
+    return kind_of(feed.source, allow_overwrites=allow_overwrites, layout=feed.layout)
 
 
 def finish_interrupted_replay(spark: SparkSession, feed: Feed) -> None:
     """A replay that was cut short has its batch before any new one."""
     if is_replay_unfinished(feed.name):
         ensure_tables(spark, feed.table, kind_of_feed(feed))
-        finish_replay(spark, feed.name, feed.table)
+        finish_replay(spark, feed)
 
 
 def _start_all(

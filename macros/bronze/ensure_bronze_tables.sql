@@ -15,7 +15,10 @@
                 {%- set ddl -%}
                     create table if not exists {{ relation }} (
                         {%- for column in source.columns.values() %}
-                        {{ column.name }} {{ column.data_type }}{{ ',' if not loop.last }}
+                        {%- set extracted_by = column.meta.get('extracted_by') %}
+                        {{ column.name }} {{ column.data_type }}
+                        {%- if extracted_by %} generated always as ({{ extracted_by }}){% endif %}
+                        {{- ',' if not loop.last }}
                         {%- endfor %}
                     ) using delta
                     cluster by ({{ source.meta.clustered_by | join(', ') }})
