@@ -26,18 +26,19 @@ _BY_KIND = {kind: re.compile(pattern) for kind, pattern in _KINDS.items()}
 
 # Names of fields, without case and underscores.
 _NAMES = frozenset(
-    """
-    email mail emailaddress phone phonenumber mobile msisdn telephone
-    ip ipaddress clientip remoteip remoteaddr xforwardedfor macaddress
-    firstname lastname fullname realname surname displayname nickname username
-    address street streetaddress postcode zipcode postalcode
-    birthdate birthday dateofbirth dob ssn passport iban cardnumber creditcard
-    latitude longitude lat lon lng geolocation
-    userid accountid deviceid deviceids advertisingid adid idfa idfv gaid imei androidid
-    facebookid googleid appleid gamecenterid steamid discordid
-    password passwd accesstoken sessiontoken devicetoken pushtoken receipt
-    """.split()
-)
+    (
+        "email", "mail", "emailaddress", "phone", "phonenumber", "mobile", "msisdn",
+        "telephone", "ip", "ipaddress", "clientip", "remoteip", "remoteaddr", "xforwardedfor",
+        "macaddress", "firstname", "lastname", "fullname", "realname", "surname", "displayname",
+        "nickname", "username", "address", "street", "streetaddress", "postcode", "zipcode",
+        "postalcode", "birthdate", "birthday", "dateofbirth", "dob", "ssn", "passport", "iban",
+        "cardnumber", "creditcard", "latitude", "longitude", "lat", "lon", "lng", "geolocation",
+        "userid", "accountid", "deviceid", "deviceids", "advertisingid", "adid", "idfa", "idfv",
+        "gaid", "imei", "androidid", "facebookid", "googleid", "appleid", "gamecenterid",
+        "steamid", "discordid", "password", "passwd", "accesstoken", "sessiontoken",
+        "devicetoken", "pushtoken", "receipt",
+    )
+)  # fmt: skip
 
 
 class Finding(NamedTuple):
@@ -69,7 +70,9 @@ def kind_of_value(value: str) -> str | None:
     return next((kind for kind, pattern in _BY_KIND.items() if pattern.search(text)), None)
 
 
-def findings(value: Any, path: str = "", declared: frozenset[str] = frozenset()) -> Iterator[Finding]:
+def findings(
+    value: Any, path: str = "", declared: frozenset[str] = frozenset()
+) -> Iterator[Finding]:
     """What looks like personal data in a JSON value.
 
     Args:

@@ -46,6 +46,23 @@ class Refused(NamedTuple):
     field: str | None = None
 
 
+class _Refusal(Exception):
+    """Ends the way of an event."""
+
+    def __init__(self, reason: str, field: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.field = reason, field
+
+
+def _event_id(event: Any) -> str:
+    if type(event) is not dict:
+        raise _Refusal("not_an_object")
+    event_id = event.get("event_id")
+    if not _is_uuid(event_id):
+        raise _Refusal("missing" if event_id is None else "not_uuid", "event_id")
+    return event_id.lower()
+
+
 def _is_text(value: Any) -> bool:
     return type(value) is str and len(value) <= MAX_STRING
 
@@ -91,33 +108,32 @@ class _Fields:
         self._pseudonyms = frozenset(field.becomes for field in fields if field.becomes)
         self.names = frozenset(path + field.name for field in fields)
 
-    def problem(self, values: Mapping[str, Any], version: int) -> tuple[str, str] | None:
-        """The first thing wrong, as reason and path."""
+    def check(self, values: Mapping[str, Any], version: int) -> None:
+        """Refuse at the first thing that is wrong."""
         for name, since in self._required:
             if since <= version and values.get(name) is None:
-                return "missing", self._path + name
+                raise _Refusal("missing", self._path + name)
         for name, value in values.items():
             known = self._checks.get(name)
             if known is not None and value is not None and not known[0](value):
-                return f"not_{known[1].type}", self._path + name
+                raise _Refusal(f"not_{known[1].type}", self._path + name)
         if forged := self._pseudonyms & values.keys():
-            return "not_for_senders", self._path + min(forged)
-        return None
+            raise _Refusal("not_for_senders", self._path + min(forged))
 
     def take_personal(
         self, values: dict[str, Any], pseudonym: Callable[[str], str]
-    ) -> dict[str, str] | None:
+    ) -> dict[str, str]:
         """Take personal fields out of `values`, and put pseudonyms in.
 
-        Returns: what was taken out, without identities; None when one is no text.
+        Returns: what was taken out, without identities.
         """
         taken = {}
         for field in self._personal:
             value = values.pop(field.name, None)
             if value is None or value == "":
                 continue
-            if not isinstance(value, str):
-                return None
+            if not isinstance(value, str):  # of a version that could not be checked
+                raise _Refusal("not_string", self._path + field.name)
             if field.becomes:
                 values[field.becomes] = pseudonym(value)
             else:
@@ -156,63 +172,69 @@ class Separator:
         An unknown type, or a newer version than is known, is no reason to refuse: such an event
         needs its envelope only.
         """
-        if type(event) is not dict:
-            return Refused(None, "not_an_object")
-        event_id = event.get("event_id")
-        if not _is_uuid(event_id):
-            return Refused(None, "missing" if event_id is None else "not_uuid", "event_id")
-        event["event_id"] = event_id = event_id.lower()
+        event_id = None
+        try:
+            event_id = _event_id(event)
+            envelope, fields = self._check(event)
+            player_id, personal = self._take_personal(event, fields, studio)
+            event |= {"event_id": event_id, "studio_id": studio, "ingest_ts": ingest_ts}
+            body = self._clean_body(event, envelope, fields)
+        except _Refusal as refusal:
+            return Refused(event_id, refusal.reason, refusal.field)
+        return Separated(event_id, player_id, event["event_timestamp"], body, personal)
 
+    def _check(self, event: dict[str, Any]) -> tuple[_Fields, _Fields]:
+        """Check envelope and data; returns which fields they may have."""
         event_type = event.get("event_type")
         known = self._events.get(event_type) if type(event_type) is str else None
         fields = known[1] if known else self._no_fields
         # An unknown event may be about no player.
         has_player = known[0].player if known else event.get("user_id") is not None
         envelope = self._envelope if has_player else self._serverside
-        if problem := envelope.problem(event, 1):
-            return Refused(event_id, *problem)
+        envelope.check(event, 1)
         if forged := self._stamped & event.keys():
-            return Refused(event_id, "not_for_senders", min(forged))
-        data = event.get("event_data")
-        if data is None:
-            event["event_data"] = data = {}
-        elif type(data) is not dict:
-            return Refused(event_id, "not_an_object", "event_data")
+            raise _Refusal("not_for_senders", min(forged))
         version = event["event_version"]
         if version < 1:
-            return Refused(event_id, "not_a_version", "event_version")
-        if known and version <= known[0].version and (problem := fields.problem(data, version)):
-            return Refused(event_id, *problem)
+            raise _Refusal("not_a_version", "event_version")
+        if event.get("event_data") is None:
+            event["event_data"] = {}
+        data = event["event_data"]
+        if type(data) is not dict:
+            raise _Refusal("not_an_object", "event_data")
+        if known and version <= known[0].version:
+            fields.check(data, version)
+        return envelope, fields
 
+    def _take_personal(
+        self, event: dict[str, Any], fields: _Fields, studio: str
+    ) -> tuple[str | None, dict[str, str]]:
+        """Take personal data out of a checked event; returns whose they are, and what."""
+        personal = fields.take_personal(
+            event["event_data"], lambda identity: self._pseudonym(studio, identity)
+        )
         user_id = event.pop("user_id", None)
-        if user_id == "":
-            return Refused(event_id, "missing", "user_id")
-        personal = fields.take_personal(data, lambda identity: self._pseudonym(studio, identity))
-        if personal is None:
-            return Refused(event_id, "not_string", "event_data, a personal field")
-        player_id = None
-        if user_id is not None:
-            personal["user_id"] = user_id
-            event["player_id"] = player_id = self._pseudonym(studio, user_id)
-        elif personal:
-            return Refused(event_id, "missing", "user_id")
-        event["studio_id"] = studio
-        event["ingest_ts"] = ingest_ts
+        if user_id == "" or (user_id is None and personal):
+            raise _Refusal("missing", "user_id")
+        if user_id is None:
+            return None, personal
+        event["player_id"] = player_id = self._pseudonym(studio, user_id)
+        return player_id, personal | {"user_id": user_id}
+
+    def _clean_body(self, event: dict[str, Any], envelope: _Fields, fields: _Fields) -> bytes:
+        """The event as JSON, once nothing in it looks like personal data."""
         try:
             body = orjson.dumps(event)
+            if len(body) > MAX_EVENT_BYTES:
+                raise _Refusal("too_large")
+            if self._is_suspect(event, event["event_data"], body, fields):
+                declared = envelope.names | fields.names
+                for finding in findings(event, declared=declared):
+                    if finding != _A_VERSION:
+                        raise _Refusal(f"personal_data:{finding.kind}", finding.path)
         except (orjson.JSONEncodeError, RecursionError):
-            return Refused(event_id, "nested_too_deeply")
-        if len(body) > MAX_EVENT_BYTES:
-            return Refused(event_id, "too_large")
-        if self._is_suspect(event, data, body, fields):
-            declared = envelope.names | fields.names
-            try:
-                found = next((f for f in findings(event, declared=declared) if f != _A_VERSION), None)
-            except RecursionError:
-                return Refused(event_id, "nested_too_deeply")
-            if found:
-                return Refused(event_id, f"personal_data:{found.kind}", found.path)
-        return Separated(event_id, player_id, event["event_timestamp"], body, personal)
+            raise _Refusal("nested_too_deeply") from None
+        return body
 
     def _is_suspect(
         self,

@@ -10,13 +10,15 @@ from loaders.games.contract import game_contract, read_contract
 from loaders.session import ConfigurationError
 
 # The numbered events of the specification, in its order.
-THIRTY = """
-    app_install player_registered login session_start session_end client_device consent_changed
-    tutorial_step level_start level_end player_level_up quest_progress achievement_unlocked
-    match_start match_end matchmaking_result guild_action currency_earned currency_spent
-    balance_changed lootbox_opened store_viewed offer_shown offer_result iap_purchase iap_failed
-    iap_refund ad_impression live_event_progress client_error
-""".split()
+THIRTY = [
+    "app_install", "player_registered", "login", "session_start", "session_end",
+    "client_device", "consent_changed", "tutorial_step", "level_start", "level_end",
+    "player_level_up", "quest_progress", "achievement_unlocked", "match_start", "match_end",
+    "matchmaking_result", "guild_action", "currency_earned", "currency_spent",
+    "balance_changed", "lootbox_opened", "store_viewed", "offer_shown", "offer_result",
+    "iap_purchase", "iap_failed", "iap_refund", "ad_impression", "live_event_progress",
+    "client_error",
+]  # fmt: skip
 
 ENVELOPE = "envelope: {event_id: {type: uuid, required: true, description: Its id.}}\nstamped: {}\n"
 
@@ -81,33 +83,24 @@ def test_personal_fields_have_no_column_and_identities_that_of_their_pseudonym()
     }
 
 
+def a_field(**says: str) -> str:
+    """An event `a` with one field `b`."""
+    said = ", ".join(f"{key}: {value}" for key, value in ({"description": "B."} | says).items())
+    return f"events: {{a: {{version: 1, description: A., fields: {{b: {{{said}}}}}}}}}"
+
+
 @pytest.mark.parametrize(
     ("events", "complaint"),
     [
         ("events: [", "no YAML"),
         ("events: {}", "events: "),
         ("events: {a: {version: 1}}", "events.a.description: "),
-        (
-            "events: {a: {version: 1, description: A., fields: {b: {type: text, description: B.}}}}",
-            "events.a.fields.b.type: ",
-        ),
-        (
-            "events: {a: {version: 1, description: A., "
-            "fields: {b: {type: string, since: 2, description: B.}}}}",
-            "events.a: b is there since version 2, but the newest version is 1: raise `version`",
-        ),
-        (
-            "events: {a: {version: 1, description: A., "
-            "fields: {b: {type: string, personal: identity, description: B.}}}}",
-            "`becomes` names the pseudonym of an identity",
-        ),
-        (
-            "events: {a: {version: 1, description: A., "
-            "fields: {b: {type: integer, personal: vault, description: B.}}}}",
-            "personal data are strings",
-        ),
         ("events: {a: {version: 1, number: 2, description: A.}}", "not 1, 2, 3"),
         ("events: {a: {version: 1, colour: red, description: A.}}", "events.a.colour: "),
+        (a_field(type="text"), "events.a.fields.b.type: "),
+        (a_field(type="string", since="2"), "newest version is 1: raise `version`"),
+        (a_field(type="string", personal="identity"), "`becomes` names the pseudonym"),
+        (a_field(type="integer", personal="vault"), "personal data are strings"),
     ],
 )
 def test_a_mistake_in_the_file_ends_in_a_line_that_names_the_place(
@@ -115,7 +108,7 @@ def test_a_mistake_in_the_file_ends_in_a_line_that_names_the_place(
 ) -> None:
     file = tmp_path / "events.yml"
     file.write_text(ENVELOPE + events)
-    with pytest.raises(ConfigurationError, match="^events.yml") as caught:
+    with pytest.raises(ConfigurationError, match=r"^events\.yml") as caught:
         read_contract(file)
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
