@@ -49,14 +49,22 @@ class Finding(NamedTuple):
 
 
 def may_hold_personal_data(text: bytes) -> bool:
-    """Whether any value in a JSON text looks like personal data; quick."""
-    # "@" rules out the one pattern that is slow to fail.
-    return (_ANY if b"@" in text else _ANY_WITHOUT_EMAIL).search(text) is not None
+    """Whether a value in a JSON text looks like personal data; quick where there is none.
+
+    Also where an escape may hide where a value begins.
+    """
+    if b"\\" in text:
+        return True
+    is_worth_a_look = (
+        b"@" in text or b"+" in text or _OF_AN_IPV4.search(text) or _OF_AN_IPV6.search(text)
+    )
+    return bool(is_worth_a_look) and _ANY.search(text) is not None
 
 
-_ANY_WITHOUT_EMAIL = re.compile(
-    b"|".join(pattern for kind, pattern in _KINDS.items() if kind != "email")
-)
+# A part of each address, which begins with a letter that is found without looking at the others:
+# 1.5 us a text of 400 bytes, where _ANY takes 70.
+_OF_AN_IPV4 = re.compile(rb"\.\d{1,3}\.\d{1,3}\.")
+_OF_AN_IPV6 = re.compile(rb":(?<=[0-9A-Fa-f:]:)[0-9A-Fa-f:]")
 
 
 def is_personal_name(name: str) -> bool:

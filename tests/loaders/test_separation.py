@@ -232,6 +232,19 @@ def test_values_are_known_by_their_shape(value: str, kind: str | None) -> None:
     assert may_hold_personal_data(orjson.dumps({"value": value})) == (kind is not None)
 
 
+@given(
+    st.text(max_size=5),
+    st.ip_addresses().map(str) | st.emails() | st.from_regex(r"\A\+[1-9]( ?[0-9]){7,14}\Z"),
+    st.text(max_size=5),
+)
+def test_the_quick_look_sees_whatever_the_thorough_one_finds(
+    before: str, secret: str, after: str
+) -> None:
+    value = before + secret + after
+    if kind_of_value(value):
+        assert may_hold_personal_data(orjson.dumps(value))
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: (
