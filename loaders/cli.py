@@ -16,6 +16,7 @@ from rich.text import Text
 
 from loaders.bronze import BatchReport, ensure_tables
 from loaders.feeds import Feed, read_feeds
+from loaders.ingest.commands import ingest
 from loaders.kinds import kind_of
 from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
@@ -63,12 +64,15 @@ def cli() -> None:
     python -m loaders queue create FEED        have the bucket announce new objects to a queue
     python -m loaders quarantine list          what could not be loaded, and why
     python -m loaders quarantine replay FEED   load what has become readable since
+    python -m loaders ingest                   take events of game servers over HTTP
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
     Exit codes: 0 done, 1 a feed failed, 2 wrong usage or configuration.
     """
 
+
+cli.add_command(ingest)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 

@@ -69,7 +69,11 @@ _OF_AN_IPV6 = re.compile(rb":(?<=[0-9A-Fa-f:]:)[0-9A-Fa-f:]")
 
 def is_personal_name(name: str) -> bool:
     """Whether a field that nobody declared is called like personal data."""
-    return re.sub(r"[^a-z]", "", name.lower()) in _NAMES
+    return _plain(name) in _NAMES
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
 
 
 def kind_of_value(value: str) -> str | None:
@@ -94,7 +98,7 @@ def findings(
             inner = f"{path}.{name}" if path else name
             is_said = item not in (None, "", [], {}) and not isinstance(item, bool)
             if is_said and inner not in declared and is_personal_name(name):
-                yield Finding(inner, f"field_{name.lower()}")
+                yield Finding(inner, f"field_{_plain(name)}")
             elif kind := kind_of_value(name):
                 yield Finding(path or "a field's name", kind)
             else:

@@ -175,10 +175,10 @@ REFUSALS = [
     # Personal data in an unexpected place.
     (an(session_id="ada@example.com"), "personal_data:email", "session_id"),
     (an("eruption", {"a": [{"b": IP}]}), "personal_data:ip_address", "event_data.a[].b"),
-    (an("eruption", {"E-Mail": "x"}), "personal_data:field_e-mail", "event_data.E-Mail"),
+    (an("eruption", {"E-Mail": "x"}), "personal_data:field_email", "event_data.E-Mail"),
     (an("eruption", {IP: 1}), "personal_data:ip_address", "event_data"),
-    (an("eruption", {"user_id": "u"}), "personal_data:field_user_id", "event_data.user_id"),
-    (an(client_ip="hidden"), "personal_data:field_client_ip", "client_ip"),
+    (an("eruption", {"user_id": "u"}), "personal_data:field_userid", "event_data.user_id"),
+    (an(client_ip="hidden"), "personal_data:field_clientip", "client_ip"),
     (an("iap_failed", {"sku": "s", "reason": "call +1 202 555 0123"}),
      "personal_data:phone", "event_data.reason"),
 ]  # fmt: skip
