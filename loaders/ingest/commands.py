@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import click
@@ -99,6 +100,9 @@ def _serve(host: str, port: int, stream: str, tls_cert: str | None, tls_key: str
             ssl_keyfile=tls_key,
         )
     )
+    # uvicorn ends well on these signals, then raises them anew; that it was told to end is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     server.run()
     if not server.started:
         raise ConfigurationError(f"cannot listen on {host}:{port}")
