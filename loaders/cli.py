@@ -24,6 +24,7 @@ from loaders.replay import replay
 from loaders.session import ConfigurationError, get_spark, lakehouse_root
 from loaders.status import feed_status
 from loaders.status_tables import status_tables, watch_status
+from loaders.vault.commands import vault
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -65,6 +66,7 @@ def cli() -> None:
     python -m loaders quarantine list          what could not be loaded, and why
     python -m loaders quarantine replay FEED   load what has become readable since
     python -m loaders ingest                   take events of game servers over HTTP
+    python -m loaders vault show PLAYER        personal data of players: show, export, erase …
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
@@ -73,6 +75,7 @@ def cli() -> None:
 
 
 cli.add_command(ingest)
+cli.add_command(vault)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 

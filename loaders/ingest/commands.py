@@ -100,7 +100,7 @@ def _serve(host: str, port: int, stream: str, tls_cert: str | None, tls_key: str
             ssl_keyfile=tls_key,
         )
     )
-    # uvicorn ends well on these signals, then raises them anew; that it was told to end is no failure.
+    # uvicorn ends well on these, then raises them anew; but to be told to end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server.run()
