@@ -6,16 +6,19 @@ once, whatever is killed or redelivered; bronze.ledger says of every object what
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loaders.counting import Counting
 from loaders.kinds import Kind
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 LEDGER = "bronze.ledger"
 QUARANTINE = "bronze.quarantine"
@@ -78,12 +81,12 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
 
 
 def batch_writer(
-    feed: str, table: str, kind: Kind, report: Callable[[BatchReport], None]
+    feed: str, table: str, kind: Kind, checkpoint: Path, report: Callable[[BatchReport], None]
 ) -> Callable[[DataFrame, int], None]:
     """A foreachBatch function that appends the rows of a source to bronze.
 
     The rows carry `_ingested_at` besides, the batch's planning time, which Spark's offset log
-    keeps, so that a replay writes the same rows.
+    keeps, so that a replay writes the same rows. `checkpoint` is the query's own.
 
     The order of the writes is bronze, quarantine, ledger. Each is skipped by Delta when this
     query's batch is in it already (txnAppId, txnVersion), so a batch that was cut short is
@@ -97,18 +100,35 @@ def batch_writer(
         started = time.monotonic()
         session = batch.sparkSession
         query_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
+        is_first = first_batch_id is None  # and so may be a replay
         if first_batch_id is None:
             first_batch_id = next_batch_id(session, feed, query_id)
         numbers = (first_batch_id + spark_batch_id, query_id, spark_batch_id)
-        received = kind.received(batch).persist()
+        is_written = is_first and spark_batch_id <= last_written(session, table, query_id)
+        counting = kind.counting(kind.received(batch), logged_offset(checkpoint, spark_batch_id))
         try:
-            counted = _append(received, kind, feed, table, *numbers)
+            counted = _append(counting, kind, feed, table, *numbers, is_written=is_written)
         finally:
-            received.unpersist()
+            counting.close()
         seconds = round(time.monotonic() - started, 3)
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 
     return write
+
+
+def logged_offset(checkpoint: Path, spark_batch_id: int) -> dict[str, Any]:
+    """Where a batch ends, as its only source said it: Spark's offset log has a line a source."""
+    return json.loads((checkpoint / "offsets" / str(spark_batch_id)).read_text().splitlines()[-1])
+
+
+def last_written(spark: SparkSession, table: str, query_id: str) -> int:
+    """The query's last batch that Delta has in the bronze table; -1 where there is none."""
+    session = spark._jsparkSession
+    name = session.sessionState().sqlParser().parseTableIdentifier(f"bronze.{table}")
+    log = spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, name)
+    none = spark._jvm.scala.Option.empty()
+    found = log.update(False, none, none).transactions().get(query_id)
+    return found.get() if found.isDefined() else -1
 
 
 def next_batch_id(spark: SparkSession, feed: str, query_id: str) -> int:
@@ -123,34 +143,36 @@ def next_batch_id(spark: SparkSession, feed: str, query_id: str) -> int:
 
 
 def _append(
-    received: DataFrame,
+    counting: Counting,
     kind: Kind,
     feed: str,
     table: str,
     batch_id: int,
     query_id: str,
     spark_batch_id: int,
+    *,
+    is_written: bool,
 ) -> tuple[int, int, int, int, int, int]:
     from pyspark.sql import functions as F
 
-    spark = received.sparkSession
+    spark = counting.rows.sparkSession
 
     def append(rows: DataFrame, name: str) -> None:
         append_idempotently(rows, name, query_id, spark_batch_id)
 
-    items = _items(received, kind)
     others = spark.table(LEDGER).where((F.col("feed") == feed) & (F.col("batch_id") != batch_id))
-    known = kind.known(others, items)
-    fresh = kind.without(received, known) if known else received
-    entries = _ledger_entries(items, _items(fresh, kind) if known else items, kind)
+    known = kind.known(others, counting.items)
+    fresh = kind.without(counting.rows, known) if known else counting.rows
+    numbered = fresh.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
+    writes = not is_written and counting.may_keep(known)
+    if writes:
+        columns = spark.table(f"bronze.{table}").columns
+        append(numbered.where("data is not null").select(columns), f"bronze.{table}")
+    entries = counting.entries(known, is_written=writes)
     size, count, kept, duplicates, quarantined = (
         sum(entry[name] for entry in entries)
         for name in ("size_bytes", "received", "kept", "duplicates", "quarantined")
     )
-    numbered = fresh.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
-    if kept:
-        columns = spark.table(f"bronze.{table}").columns
-        append(numbered.where("data is not null").select(columns), f"bronze.{table}")
     if quarantined:
         append(
             numbered.where("error is not null").select(
@@ -181,53 +203,9 @@ def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_i
     )
 
 
-def _items(received: DataFrame, kind: Kind) -> list[Row]:
-    """One row per object, or shard, of the rows: what was counted of it."""
-    from pyspark.sql import functions as F
-
-    return (
-        received.groupBy(*kind.identity)
-        .agg(
-            F.sum("received").alias("received"),
-            F.sum("size_bytes").alias("size_bytes"),
-            F.count("data").alias("kept"),
-            F.count("error").alias("quarantined"),
-            F.max("modified_at").alias("modified_at"),
-            F.max("_ingested_at").alias("ingested_at"),
-            F.min("position").cast("string").alias("first_position"),
-            F.max("position").cast("string").alias("last_position"),
-        )
-        .collect()
-    )
-
-
-# The counts of a ledger row, and the rest of the row that a batch without items has.
-_COUNTS = dict.fromkeys(("received", "kept", "quarantined"), 0)
+# What the row of a batch without items has.
 _NOTHING = (
     dict.fromkeys(("container", "item", "version"), "")
     | dict.fromkeys(("modified_at", "first_position", "last_position"))
-    | dict.fromkeys(("size_bytes", "duplicates"), 0)
-    | _COUNTS
+    | dict.fromkeys(("size_bytes", "received", "kept", "duplicates", "quarantined"), 0)
 )
-
-
-def _ledger_entries(items: Sequence[Row], fresh: Sequence[Row], kind: Kind) -> list[dict[str, Any]]:
-    """The ledger's columns of each item: of what was received, what is not fresh is duplicate.
-
-    A shard's `version` is the last sequence number.
-    """
-
-    def identity(row: Row) -> tuple:
-        return tuple(row[name] for name in kind.identity)
-
-    counted = {identity(row): row.asDict() for row in fresh}
-    entries = []
-    for row in items:
-        new = counted.get(identity(row), _COUNTS)
-        entries.append(
-            {"version": row["last_position"]}
-            | row.asDict()
-            | {"kept": new["kept"], "quarantined": new["quarantined"]}
-            | {"duplicates": row["received"] - new["received"]}
-        )
-    return entries

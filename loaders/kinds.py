@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from loaders.counting import CountedObjects, CountedShards, Counting, loaded_and_overwrites
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
+
+_OBJECT = ("container", "item", "version")  # what identifies one
 
 # Literals, and ranges, of the longest list that is pushed down to the ledger in one predicate.
 _MAX_IN_LIST = 2000
@@ -32,8 +36,6 @@ class Kind(ABC):
 
     columns: str
     """Columns of the feed's bronze table."""
-    identity: tuple[str, ...]
-    """Columns of the received rows that identify an item within its batch."""
 
     @abstractmethod
     def received(self, batch: DataFrame) -> DataFrame:
@@ -42,13 +44,17 @@ class Kind(ABC):
         container, item, version, ordinal, offset_bytes, raw, error: as quarantine has them;
             `error` and `raw` are null in a good row.
         data: the record, null in a row that holds none or a bad one.
-        position: what orders the records of an item; null in a row without one.
-        received, size_bytes: numbers of records and bytes, to be added up by item.
         modified_at, _ingested_at: when the record or its object came about, and was planned.
+
+        And what its counting needs.
         """
 
     @abstractmethod
-    def known(self, ledger: DataFrame, items: Sequence[Row]) -> Sequence[tuple]:
+    def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
+        """How a batch is counted that ends at this offset of its source."""
+
+    @abstractmethod
+    def known(self, ledger: DataFrame, items: Sequence[Any]) -> Sequence[tuple]:
         """What the feed's other batches have in the ledger of these items."""
 
     @abstractmethod
@@ -74,30 +80,29 @@ class Objects(Kind):
         data string, _bucket string, _key string, _version string, _ordinal bigint,
         _modified_at timestamp, _batch_id bigint, _ingested_at timestamp
     """
-    identity = ("container", "item", "version")
 
     def received(self, batch: DataFrame) -> DataFrame:
-        from pyspark.sql import functions as F
 
         return batch.select(
             *_renamed(container="bucket", item="key", version="version"),
-            *("ordinal", "offset_bytes", "raw", "error", "data", "received", "modified_at"),
-            F.col("ordinal").alias("position"),
-            # Of an object one row has `received`.
-            F.when(F.col("received").isNotNull(), F.col("size_bytes")).alias("size_bytes"),
+            *("ordinal", "offset_bytes", "raw", "error", "data", "modified_at"),
+            *("received", "broken", "size_bytes"),
             *_renamed(_bucket="bucket", _key="key", _version="version", _ordinal="ordinal"),
             *_renamed(_modified_at="modified_at"),
             "_ingested_at",
         )
 
-    def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[tuple]:
+    def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
+        return CountedObjects(received, offset)
+
+    def known(self, ledger: DataFrame, items: Sequence[tuple]) -> list[tuple]:
         """Identities that were loaded, and with a reason those that may not be."""
         from pyspark.sql import functions as F
 
-        wanted = {tuple(row[name] for name in self.identity) for row in items}
+        wanted = set(items)
         found: set[tuple] = set()
-        for keys in _portions(sorted({row["item"] for row in items}), _MAX_IN_LIST):
-            rows = ledger.where(F.col("item").isin(*keys)).select(*self.identity, "kept").distinct()
+        for keys in _portions(sorted({item for _, item, _ in items}), _MAX_IN_LIST):
+            rows = ledger.where(F.col("item").isin(*keys)).select(*_OBJECT, "kept").distinct()
             found |= {tuple(row) for row in rows.collect()}
         loaded = {row[:3] for row in found} & wanted
         if self._allow_overwrites:
@@ -109,12 +114,11 @@ class Objects(Kind):
     def without(self, received: DataFrame, known: Sequence[tuple]) -> DataFrame:
         from pyspark.sql import functions as F
 
-        loaded = [row for row in known if len(row) == len(self.identity)]
-        overwrites = [row[:3] for row in known if len(row) > len(self.identity)]
-        fresh = received.where(~_is_one_of(self.identity, loaded)) if loaded else received
+        loaded, overwrites = loaded_and_overwrites(known)
+        fresh = received.where(~_is_one_of(_OBJECT, loaded)) if loaded else received
         if not overwrites:
             return fresh
-        is_overwrite = F.col("data").isNotNull() & _is_one_of(self.identity, overwrites)
+        is_overwrite = F.col("data").isNotNull() & _is_one_of(_OBJECT, overwrites)
         return (
             fresh.withColumn("_is_overwrite", is_overwrite)
             .withColumn("error", F.expr("if(_is_overwrite, 'overwrite_ignored', error)"))
@@ -135,7 +139,6 @@ class StreamRecords(Kind):
         data string, _partition_key string, _stream string, _shard string, _sequence string,
         _subsequence bigint, _arrived_at timestamp, _batch_id bigint, _ingested_at timestamp
     """
-    identity = ("container", "item")
 
     def received(self, batch: DataFrame) -> DataFrame:
         from pyspark.sql import functions as F
@@ -158,6 +161,9 @@ class StreamRecords(Kind):
             "_ingested_at",
         )
 
+    def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
+        return CountedShards(received, self.without)
+
     def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[Row]:
         from pyspark.sql import functions as F
 
@@ -170,7 +176,7 @@ class StreamRecords(Kind):
                 & (F.col("first_position") <= row["last_position"])
                 for row in some
             )
-            columns = (*self.identity, "first_position", "last_position")
+            columns = ("container", "item", "first_position", "last_position")
             found += ledger.where(reduce(or_, touched)).select(*columns).distinct().collect()
         return found
 
@@ -193,10 +199,11 @@ def kind_of(source: str, *, allow_overwrites: bool) -> Kind:
     return StreamRecords() if source == "kinesis" else Objects(allow_overwrites=allow_overwrites)
 
 
-def _is_one_of(columns: Sequence[str], rows: Sequence[tuple]) -> Column:
+def _is_one_of(columns: Sequence[str], rows: Iterable[tuple]) -> Column:
     from pyspark.sql import functions as F
 
-    return F.struct(*columns).isin([F.struct(*(F.lit(part) for part in row)) for row in rows])
+    literals = [F.struct(*(F.lit(part) for part in row)) for row in sorted(rows)]
+    return F.struct(*columns).isin(literals)
 
 
 def _renamed(**columns: str) -> Iterator[Column]:

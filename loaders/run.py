@@ -68,6 +68,7 @@ def start(
     register(spark)
     kind = _kind(feed)
     ensure_tables(spark, feed.table, kind)
+    checkpoint = lakehouse_root() / "checkpoints" / feed.name
     trigger = (
         {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} seconds"}
     )
@@ -77,8 +78,8 @@ def start(
         .load(feed.load_path)
         .withColumn("_ingested_at", F.current_timestamp())
         .writeStream.queryName(feed.name)
-        .foreachBatch(batch_writer(feed.name, feed.table, kind, report))
-        .option("checkpointLocation", str(lakehouse_root() / "checkpoints" / feed.name))
+        .foreachBatch(batch_writer(feed.name, feed.table, kind, checkpoint, report))
+        .option("checkpointLocation", str(checkpoint))
         .trigger(**trigger)
         .start()
     )

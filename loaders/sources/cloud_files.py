@@ -26,7 +26,7 @@ from loaders.sources.object_stream import (
     StreamSettings,
     default_state_folder,
     open_ahead,
-    records_of,
+    pieces_of,
 )
 from loaders.sources.objects import LOCAL, Location, list_objects, parse_location
 from loaders.sources.options import (
@@ -37,6 +37,7 @@ from loaders.sources.options import (
     positive_option,
     spelled,
 )
+from loaders.sources.records import one_by_one
 from loaders.sources.row_formats import JsonRows, RecordRows, RowFormat
 from loaders.sources.schemas import Evolution, SchemaStore, apply_hints, infer_columns
 
@@ -188,7 +189,7 @@ class CloudFiles(DataSource):
         records = (
             record.data
             for _, chunks in open_ahead(first, self.client)
-            for record in records_of(chunks)
+            for record in one_by_one(pieces_of(chunks))
             if record.error is None
         )
         return list(islice(records, _SAMPLE_RECORDS))

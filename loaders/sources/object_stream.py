@@ -26,7 +26,7 @@ from loaders.sources.clients import ClientSettings
 from loaders.sources.discovery import Discovery
 from loaders.sources.object_state import ObjectState
 from loaders.sources.objects import MESSAGE, OVERWRITE, ObjectGone, ObjectVersion, read_object
-from loaders.sources.records import Record, split_records
+from loaders.sources.records import Record, Run, one_by_one, split_runs
 from loaders.sources.row_formats import RowFormat
 from loaders.sources.schemas import NewColumns
 
@@ -209,15 +209,17 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 if item.kind in _UNREAD
             )
         except NewColumns as found:
-            batch = self._records(partition.batch)
-            raise self.row_format.end(found, (record for _, of in batch for record in of)) from None
+            batch = (
+                record for _, of in self._records(partition.batch) for record in one_by_one(of)
+            )
+            raise self.row_format.end(found, batch) from None
 
     def _records(
         self, objects: list[ObjectVersion]
-    ) -> Iterator[tuple[ObjectVersion, Iterator[Record]]]:
+    ) -> Iterator[tuple[ObjectVersion, Iterator[Record | Run]]]:
         readable = [item for item in objects if item.kind not in _UNREAD]
         for item, chunks in open_ahead(readable, self.settings.client):
-            yield item, records_of(chunks)
+            yield item, pieces_of(chunks)
 
 
 # What is reported and not read, with the reason that stands in quarantine.
@@ -275,9 +277,9 @@ def open_ahead(
             yield item, future.result()
 
 
-def records_of(chunks: Iterator[bytes] | ObjectGone) -> Iterator[Record]:
+def pieces_of(chunks: Iterator[bytes] | ObjectGone) -> Iterator[Record | Run]:
     """An object's records; an object that is gone is one record that says so."""
     if isinstance(chunks, ObjectGone):
         yield Record(0, b"", 0, str(chunks))
         return
-    yield from split_records(chunks)
+    yield from split_runs(chunks)

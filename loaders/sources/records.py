@@ -31,9 +31,12 @@ import json
 import re
 import string
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
 import orjson
 import zstandard
 
@@ -80,6 +83,27 @@ class Record(NamedTuple):
 _make_record = functools.partial(tuple.__new__, Record)  # half the time of Record(…)
 
 
+class Run(NamedTuple):
+    """Good records that follow one another, which is what most of an object is.
+
+    ordinal, offset: of the first; each other one's follow from those before it.
+    data: of each, as in `Record`.
+    gap: bytes between one and the next.
+    """
+
+    ordinal: int
+    offset: int
+    data: list[bytes]
+    gap: int
+
+    def records(self) -> Iterator[Record]:
+        """The records one by one."""
+        offset = self.offset
+        for ordinal, data in enumerate(self.data, self.ordinal):
+            yield _make_record((ordinal, data, offset, None))
+            offset += len(data) + self.gap
+
+
 class BrokenStreamError(Exception):
     """A compressed stream ends or breaks here; all that could be read has been yielded."""
 
@@ -98,7 +122,23 @@ def split_records(
     Raises nothing of its own: whatever is wrong with the bytes is told by `Record.error`. Memory
     stays within a small multiple of chunk size + ``max_record_bytes``.
     """
-    return _Splitter(chunks, max_record_bytes).records()
+    return one_by_one(split_runs(chunks, max_record_bytes=max_record_bytes))
+
+
+def split_runs(
+    chunks: Iterable[bytes], *, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Record | Run]:
+    """The same records, with good ones in runs where they could be told all at once."""
+    return _Splitter(chunks, max_record_bytes).pieces()
+
+
+def one_by_one(pieces: Iterable[Record | Run]) -> Iterator[Record]:
+    """The records, those of runs too."""
+    for piece in pieces:
+        if isinstance(piece, Run):
+            yield from piece.records()
+        else:
+            yield piece
 
 
 def unwrap_cloudwatch_logs(data: bytes) -> list[bytes]:
@@ -278,6 +318,11 @@ _WORD_BYTES = b"-+.0123456789" + string.ascii_letters.encode()
 _HALF_AN_ESCAPE = re.compile(rb"u[0-9a-fA-F]{0,4}")
 _LONGEST_TOKEN = 16  # longer than any word or escape: more is not needed to judge one
 
+# Whether a value is an object, without making its members: four times as fast as orjson. It does
+# not look at the UTF-8 of strings.
+_skip_object = msgspec.json.Decoder(msgspec.defstruct("AnyObject", ())).decode
+_OPENING, _CLOSING, _LF, _CR = b"{}\n\r"
+
 # Parses latin-1 text, where a character is a byte; numbers are only looked at.
 _scan_value = json.JSONDecoder(parse_int=str, parse_float=str).scan_once
 
@@ -296,9 +341,11 @@ class _Scan(NamedTuple):
 class _Splitter:
     """A window that moves along the stream, and what is known at its place.
 
-    Most values are found without parsing twice: `_easy_records` guesses that a value ends with
-    its line, or at the next ``}{``, and has orjson try. A JSON value that is not a bare word is
-    never the beginning of a longer one, so a guess that holds is the truth. Where it does not,
+    Most values are objects, one a line or one right behind the other: `_run` tells all of them that
+    the window holds at once. Others are found without parsing twice: `_easy_records` guesses that
+    a value ends with its line, or at the next ``}{``, and has orjson try. A JSON value that is not
+    a bare word is never the beginning of a longer one, so a guess that holds is the truth. Where it
+    does not,
     `_hard_record` finds the end of one value with the standard library's parser.
     """
 
@@ -313,12 +360,13 @@ class _Splitter:
         self._text_at = -1
         self._line_end = self._seam = -1  # the next of each, or the buffer's size
         self._refused = -1  # a guess for the end of a value that did not hold
+        self._run_was_taken = False  # from this window
         self._ended = False
         self._break: BrokenStreamError | None = None
         self._in_array = False
         self._last_was_good = True
 
-    def records(self) -> Iterator[Record]:
+    def pieces(self) -> Iterator[Record | Run]:
         self._fill()
         if self._buffer.startswith(_UTF16_OR_32):
             while len(self._buffer) < self._limit and self._fill():
@@ -329,6 +377,9 @@ class _Splitter:
             self._in_array = True
             self._at += 1
         while True:
+            run = self._run()
+            if run is not None:
+                yield run
             yield from self._easy_records()
             record = self._hard_record()
             if record is None:
@@ -356,6 +407,7 @@ class _Splitter:
         self._at = 0
         self._buffer = b"".join(parts)
         self._text_at = self._line_end = self._seam = self._refused = -1
+        self._run_was_taken = False
         return size > len(left)
 
     @property
@@ -376,6 +428,66 @@ class _Splitter:
                 return True
             if self._ended or not self._fill():
                 return self._at < len(self._buffer)
+
+    # Many objects at once
+
+    def _run(self) -> Run | None:
+        """The good objects from here on, if the window is made of them; once a window.
+
+        As with `_easy_records`, a part between delimiters that is an object is the next value, for
+        what stands before it was one too.
+        """
+        if self._run_was_taken or self._in_array:
+            return None
+        self._run_was_taken = True
+        self._at = _BLANKS.match(self._buffer, self._at).end()
+        parts, gap = self._parts()
+        self._cut_to_good_objects(parts)
+        if not parts:
+            return None
+        run = Run(next(self._ordinals), self._base + self._at, parts, gap)
+        self._ordinals = itertools.count(run.ordinal + len(parts))
+        self._at = min(self._at + sum(map(len, parts)) + len(parts) * gap, len(self._buffer))
+        self._last_was_good = True
+        return run
+
+    def _parts(self) -> tuple[list[bytes], int]:
+        """The window cut between objects, and how many bytes each cut takes; [] where it varies."""
+        end = len(self._buffer)
+        if not self._ended or self._is_cut:
+            end = max(self._buffer.rfind(b"\n"), self._buffer.rfind(b"}{") + 1)
+        chunk = self._buffer[self._at : end].rstrip(_BLANK)
+        if not chunk or chunk[0] != _OPENING or chunk[-1] != _CLOSING:
+            return [], 0
+        places = np.frombuffer(chunk, np.uint8)
+        feeds = np.flatnonzero(places == _LF)
+        if not len(feeds):
+            return [b"{%b}" % inside for inside in chunk[1:-1].split(b"}{")], 0
+        gap = 2 if places[feeds[0] - 1] == _CR else 1
+        is_regular = (
+            (places[feeds + 1] == _OPENING).all()
+            and (places[feeds - gap] == _CLOSING).all()
+            and (gap == 1 or (places[feeds - 1] == _CR).all())
+        )
+        return chunk.split(b"\n" if gap == 1 else b"\r\n") if is_regular else [], gap
+
+    def _cut_to_good_objects(self, parts: list[bytes]) -> None:
+        """Keep the parts up to the first that is no good object."""
+        waiting = iter(parts)
+        try:
+            deque(map(_skip_object, waiting), maxlen=0)
+            good = len(parts)
+        except (ValueError, RecursionError):
+            good = len(parts) - waiting.__length_hint__() - 1
+        suspicious = min(self._limit, 2 * MAX_DEPTH)
+        del parts[good:]
+        if max(map(len, parts), default=0) > suspicious:
+            sizes = ((at, len(part)) for at, part in enumerate(parts))
+            longer = ((at, size) for at, size in sizes if size > suspicious)
+            bad = (at for at, size in longer if size > self._limit or _is_too_deep(parts[at]))
+            del parts[next(bad, good) :]
+        if not _is_utf8(b"\n".join(parts)):
+            del parts[next(at for at, part in enumerate(parts) if not _is_utf8(part)) :]
 
     # Values whose end is easily guessed
 

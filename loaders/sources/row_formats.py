@@ -5,20 +5,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import accumulate, islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql.types import StructType
 
 from loaders.sources.json_columns import RESCUED, ColumnParser, parse_json
 from loaders.sources.objects import ObjectVersion
-from loaders.sources.records import Record
+from loaders.sources.records import Record, Run, one_by_one
 from loaders.sources.schemas import Evolution, NewColumns, UnknownFieldError
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 8 << 20
 
-ObjectRecords = Iterable[tuple[ObjectVersion, Iterable[Record]]]
+ObjectRecords = Iterable[tuple[ObjectVersion, Iterable[Record | Run]]]
 
 
 class RowFormat(ABC):
@@ -39,11 +41,33 @@ class RecordRows(RowFormat):
     """One row a record, bytes unchanged; a last row per object says how many were read.
 
     A good record stands in `data`, a bad one in `raw` with its `error`. The last row of an
-    object has only `received`, so that an object without records shows too, and so that what
-    was read can be held against what was kept.
+    object has only `received`, the number of its records, and `broken`, of how many of them
+    there is an error; so an object without records shows too, and what was read can be held
+    against what was kept.
     """
 
-    _ARROW = pa.schema(
+    DDL = (
+        "data string, raw binary, error string, ordinal bigint, offset_bytes bigint, "
+        "bucket string, key string, version string, size_bytes bigint, modified_at timestamp, "
+        "received bigint, broken bigint"
+    )
+
+    def batches(self, objects: ObjectRecords) -> Iterator[pa.RecordBatch]:
+        columns = _Columns()
+        for item, pieces in objects:
+            for piece in pieces:
+                columns.add(item, piece)
+                if columns.is_full:
+                    yield columns.flush()
+            columns.close_object(item)
+        if columns.rows:
+            yield columns.flush()
+
+
+class _Columns:
+    """Rows of RecordRows, column by column, until there are enough for a batch."""
+
+    _SCHEMA = pa.schema(
         [
             ("data", pa.string()),
             ("raw", pa.binary()),
@@ -56,98 +80,90 @@ class RecordRows(RowFormat):
             ("size_bytes", pa.int64()),
             ("modified_at", pa.timestamp("us", tz="UTC")),
             ("received", pa.int64()),
+            ("broken", pa.int64()),
         ]
     )
 
-    DDL = (
-        "data string, raw binary, error string, ordinal bigint, offset_bytes bigint, "
-        "bucket string, key string, version string, size_bytes bigint, modified_at timestamp, "
-        "received bigint"
-    )
-
-    def batches(self, objects: ObjectRecords) -> Iterator[pa.RecordBatch]:
-        columns = _Columns()
-        for item, records in objects:
-            received = 0
-            for record in records:
-                received += 1
-                columns.add(item, record)
-                if columns.is_full:
-                    yield columns.flush(self._ARROW)
-            columns.close_object(item, received)
-        if columns.rows:
-            yield columns.flush(self._ARROW)
-
-
-class _Columns:
-    """Rows of RecordRows, column by column, until there are enough for a batch."""
-
     def __init__(self) -> None:
+        self._received = self._broken = 0  # of the object at hand
         self._start()
 
     def _start(self) -> None:
         self.rows = 0
         self._bytes = 0
         self._data: list[bytes | None] = []
-        self._raw: list[bytes | None] = []
-        self._error: list[str | None] = []
         self._ordinal: list[int | None] = []
         self._offset: list[int | None] = []
-        self._received: list[int | None] = []
-        self._objects: list[tuple[ObjectVersion, int]] = []  # with its number of rows
+        self._errors: dict[int, Record] = {}  # by row
+        self._ends: dict[int, tuple[int, int]] = {}  # `received` and `broken` by row
+        self._objects: list[ObjectVersion] = []
+        self._rows_of: list[int] = []  # each of them
 
     @property
     def is_full(self) -> bool:
         return self.rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES
 
-    def add(self, item: ObjectVersion, record: Record) -> None:
-        good = record.error is None
-        self._data.append(record.data if good else None)
-        self._raw.append(None if good else record.data)
-        self._error.append(record.error)
-        self._ordinal.append(record.ordinal)
-        self._offset.append(record.offset)
-        self._received.append(None)
-        self._bytes += len(record.data)
-        self._count(item)
-
-    def close_object(self, item: ObjectVersion, received: int) -> None:
-        for column in (self._data, self._raw, self._error, self._ordinal, self._offset):
-            column.append(None)
-        self._received.append(received)
-        self._count(item)
-
-    def _count(self, item: ObjectVersion) -> None:
-        self.rows += 1
-        if self._objects and self._objects[-1][0] is item:
-            self._objects[-1] = (item, self._objects[-1][1] + 1)
+    def add(self, item: ObjectVersion, piece: Record | Run) -> None:
+        if isinstance(piece, Run):
+            count, sizes = len(piece.data), list(map(len, piece.data))
+            self._data += piece.data
+            self._ordinal += range(piece.ordinal, piece.ordinal + count)
+            places = accumulate((size + piece.gap for size in sizes), initial=piece.offset)
+            self._offset += islice(places, count)
+            self._bytes += sum(sizes)
         else:
-            self._objects.append((item, 1))
+            count = 1
+            if piece.error is not None:
+                self._errors[self.rows] = piece
+                self._broken += 1
+            self._data.append(piece.data if piece.error is None else None)
+            self._ordinal.append(piece.ordinal)
+            self._offset.append(piece.offset)
+            self._bytes += len(piece.data)
+        self._received += count
+        self._count(item, count)
 
-    def flush(self, schema: pa.Schema) -> pa.RecordBatch:
-        def repeated(field: int, factor: int = 1) -> list[Any]:
-            values: list[Any] = []
-            for item, rows in self._objects:
-                values += [item[field] * factor] * rows
-            return values
+    def close_object(self, item: ObjectVersion) -> None:
+        self._ends[self.rows] = (self._received, self._broken)
+        self._received = self._broken = 0
+        for column in (self._data, self._ordinal, self._offset):
+            column.append(None)
+        self._count(item, 1)
 
-        arrays = [
-            self._data,
-            self._raw,
-            self._error,
-            self._ordinal,
-            self._offset,
-            repeated(0),
-            repeated(1),
-            repeated(2),
-            repeated(3),
-            repeated(4, 1000),
-            self._received,
-        ]
-        batch = pa.RecordBatch.from_arrays(
-            [pa.array(values, field.type) for values, field in zip(arrays, schema, strict=True)],
-            schema=schema,
-        )
+    def _count(self, item: ObjectVersion, rows: int) -> None:
+        self.rows += rows
+        if not self._objects or self._objects[-1] is not item:
+            self._objects.append(item)
+            self._rows_of.append(0)
+        self._rows_of[-1] += rows
+
+    def flush(self) -> pa.RecordBatch:
+        """The rows since the last flush."""
+        place = pa.array(np.repeat(np.arange(len(self._objects)), self._rows_of))
+
+        def sparse(values: dict[int, Any]) -> list[Any]:
+            column = [None] * self.rows
+            for row, value in values.items():
+                column[row] = value
+            return column
+
+        columns = {
+            "data": self._data,
+            "raw": sparse({row: bad.data for row, bad in self._errors.items()}),
+            "error": sparse({row: bad.error for row, bad in self._errors.items()}),
+            "ordinal": self._ordinal,
+            "offset_bytes": self._offset,
+            "bucket": [item.bucket for item in self._objects],
+            "key": [item.key for item in self._objects],
+            "version": [item.version for item in self._objects],
+            "size_bytes": [item.size_bytes for item in self._objects],
+            "modified_at": [item.modified_ms * 1000 for item in self._objects],
+            "received": sparse({row: received for row, (received, _) in self._ends.items()}),
+            "broken": sparse({row: broken for row, (_, broken) in self._ends.items()}),
+        }
+        arrays = [pa.array(columns[field.name], field.type) for field in self._SCHEMA]
+        arrays = [array if len(array) == self.rows else array.take(place) for array in arrays]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._SCHEMA)
         self._start()
         return batch
 
@@ -172,10 +188,10 @@ class JsonRows(RowFormat):
 
     def batches(self, objects: ObjectRecords) -> Iterator[pa.RecordBatch]:
         parser = ColumnParser(self.schema, self._rescued_column, self.evolution)
-        for item, records in objects:
+        for item, pieces in objects:
             path = item.uri
             metadata = file_metadata(item) if parser.has_metadata else None
-            for record in records:
+            for record in one_by_one(pieces):
                 parser.add(record.data, record.error, path=path, metadata=metadata)
                 if parser.rows >= BATCH_ROWS or parser.bytes >= BATCH_BYTES:
                     yield parser.flush()

@@ -215,14 +215,14 @@ def test_an_object_deleted_or_overwritten_before_it_is_read_is_reported(
     write_objects(folder, range(2), seed=6)
     (folder / "gone.json").write_text('{"a":1}')
     (folder / "changed.json").write_text('{"a":1}')
-    count = bronze._items
+    number = bronze.next_batch_id
 
     def meddling(*received: Any) -> Any:
         (folder / "gone.json").unlink()
         (folder / "changed.json").write_text('{"a":2, "longer": true}')
-        return count(*received)
+        return number(*received)
 
-    monkeypatch.setattr(bronze, "_items", meddling)
+    monkeypatch.setattr(bronze, "next_batch_id", meddling)
     load(spark, a_feed(folder))
     rows = spark.sql("select item, reason from bronze.quarantine").collect()
     assert {(Path(row[0]).name, row[1]) for row in rows} == {
