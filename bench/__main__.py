@@ -9,6 +9,7 @@ BENCHMARKS = {
     "stocks": "full load, one new day and nothing new, from landing folder to gold",
     "ingest": "objects to bronze, against Spark's text source and a script of one's own",
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
+    "games_ingest": "the ingest service on one core, from HTTP to journal, Firehose and vault",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
 }
 
