@@ -18,6 +18,7 @@ from rich.text import Text
 
 from loaders.bronze import BatchReport, ensure_tables
 from loaders.feeds import Feed, read_feeds
+from loaders.ingest.commands import ingest
 from loaders.ip_ranges import (
     Snapshots,
     country_records,
@@ -33,6 +34,7 @@ from loaders.replay import replay
 from loaders.session import ConfigurationError, cluster_settings, get_spark, lakehouse_root
 from loaders.status import feed_status
 from loaders.status_tables import status_tables, watch_status
+from loaders.vault.commands import vault
 
 if TYPE_CHECKING:
     from loaders.page import EngineStatus
@@ -79,12 +81,17 @@ def cli() -> None:
     python -m loaders quarantine list          what could not be loaded, and why
     python -m loaders quarantine replay FEED   load what has become readable since
     python -m loaders ip-ranges                countries and networks of addresses, for ip_ranges
+    python -m loaders ingest                   take events of game servers over HTTP
+    python -m loaders vault show PLAYER        personal data of players: show, export, erase …
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
     Exit codes: 0 done, 1 a feed or the engine failed, 2 wrong usage or configuration.
     """
 
+
+cli.add_command(ingest)
+cli.add_command(vault)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 

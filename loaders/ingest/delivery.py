@@ -1,0 +1,227 @@
+"""What was accepted, on its way: events to Firehose, personal data to the vault.
+
+Both take from the journal's commits in order, retry for ever what fails, and tell the journal
+what has arrived. Firehose may get an event twice, when the process dies between its answer and
+the journal's note; readers know events by event_id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from loaders.ingest.journal import Entry, Segment
+from loaders.vault.envelope import Damaged
+from loaders.vault.store import PersonalValues, Vault
+
+# What PutRecordBatch takes: 500 records, 4 MiB, of at most 1,000 KiB each.
+MAX_RECORDS = 500
+MAX_CALL_BYTES = 4 << 20
+# Firehose charges a record as multiples of 5 KiB, and an event is a tenth of that: many share one.
+RECORD_BYTES = 100 << 10
+LINGER_SECONDS = 0.2
+MAX_PAUSE_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """Something that has to arrive for a segment to be done with."""
+
+    segment: Segment
+    size: int
+    what: Any
+
+
+class Delivery(ABC):
+    """A queue of parts and the task that empties it.
+
+    Args:
+        delivered: told of the parts that have arrived.
+    """
+
+    name: str
+
+    def __init__(self, delivered: Callable[[Segment, int], None]) -> None:
+        self._delivered = delivered
+        self._parts: deque[Part] = deque()
+        self._news = asyncio.Event()
+        self._stopping = False
+        self._failures = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
+        self.waiting_bytes = 0
+        self.retries = 0
+
+    def offer(self, part: Part) -> None:
+        """Put a part at the end of the queue."""
+        self._parts.append(part)
+        self.waiting_bytes += part.size
+        self._news.set()
+
+    def stop(self) -> None:
+        """Have run() end when the queue is empty."""
+        self._stopping = True
+        self._news.set()
+
+    def close(self) -> None:
+        """Let go of the thread; what is under way there is not waited for."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self) -> None:
+        """Deliver until stopped."""
+        while not (self._stopping and not self._parts):
+            if not self._parts:
+                self._news.clear()
+                if not self._stopping:
+                    await self._news.wait()
+                continue
+            is_little = self.waiting_bytes < MAX_CALL_BYTES
+            if is_little and not self._stopping and not self._failures:
+                await asyncio.sleep(self.linger_seconds)
+            parts = self._take()
+            failed = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._try, parts
+            )
+            self._settle(parts, failed)
+            if failed:
+                self._failures += 1
+                pause = min(MAX_PAUSE_SECONDS, 0.1 * 2**self._failures)
+                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
+            else:
+                self._failures = 0
+
+    linger_seconds = 0.0
+
+    def _settle(self, parts: Sequence[Part], failed: Sequence[Part]) -> None:
+        """Put the failed parts back in front, in order, and report the others."""
+        unsettled = {id(part) for part in failed}
+        self.retries += len(failed)
+        self._parts.extendleft(reversed(failed))
+        for part in parts:
+            if id(part) not in unsettled:
+                self.waiting_bytes -= part.size
+                self._delivered(part.segment, 1)
+
+    @abstractmethod
+    def _take(self) -> list[Part]:
+        """What goes next, taken off the queue."""
+
+    @abstractmethod
+    def _try(self, parts: list[Part]) -> list[Part]:
+        """Deliver, in the thread; returns the parts that failed."""
+
+
+class FirehoseDelivery(Delivery):
+    """Events, packed into records without anything between them, as Firehose puts them together.
+
+    Args:
+        firehose: a boto3 client.
+        stream: name of the delivery stream.
+    """
+
+    name = "firehose"
+    linger_seconds = LINGER_SECONDS
+
+    def __init__(
+        self, firehose: Any, stream: str, delivered: Callable[[Segment, int], None]
+    ) -> None:
+        super().__init__(delivered)
+        self._firehose = firehose
+        self._stream = stream
+
+    @staticmethod
+    def parts(segment: Segment, entries: Sequence[Entry]) -> list[Part]:
+        """The parts of a request's entries, each small enough for one record."""
+        parts: list[Part] = []
+        held: list[bytes] = []
+        size = 0
+        for entry in entries:
+            if held and size + len(entry.body) > RECORD_BYTES:
+                parts.append(Part(segment, size, b"".join(held)))
+                held, size = [], 0
+            held.append(entry.body)
+            size += len(entry.body)
+        return [*parts, Part(segment, size, b"".join(held))]
+
+    def _take(self) -> list[Part]:
+        taken: list[Part] = []
+        size = 0
+        while self._parts and (not taken or size + self._parts[0].size <= MAX_CALL_BYTES):
+            size += self._parts[0].size
+            taken.append(self._parts.popleft())
+        return taken
+
+    def _try(self, parts: list[Part]) -> list[Part]:
+        records = _pack(parts)
+        failed: list[Part] = []
+        for at in range(0, len(records), MAX_RECORDS):
+            failed += self._put(records[at : at + MAX_RECORDS])
+        return failed
+
+    def _put(self, records: Sequence[list[Part]]) -> list[Part]:
+        """The parts of the records that failed."""
+        data = [{"Data": b"".join(part.what for part in record)} for record in records]
+        try:
+            answer = self._firehose.put_record_batch(DeliveryStreamName=self._stream, Records=data)
+        except (ClientError, BotoCoreError) as error:
+            _log.warning("Firehose took nothing of %d records: %s", len(records), error)
+            return [part for record in records for part in record]
+        if answer["FailedPutCount"]:
+            _log.warning("Firehose refused %d records", answer["FailedPutCount"])
+        outcomes = zip(records, answer["RequestResponses"], strict=True)
+        return [part for record, said in outcomes if said.get("ErrorCode") for part in record]
+
+
+def _pack(parts: Sequence[Part]) -> list[list[Part]]:
+    """Parts that share a record."""
+    records: list[list[Part]] = []
+    room = 0
+    for part in parts:
+        if part.size > room:
+            records.append([])
+            room = RECORD_BYTES
+        records[-1].append(part)
+        room -= part.size
+    return records
+
+
+class VaultDelivery(Delivery):
+    """Personal data, into the vault."""
+
+    name = "vault"
+    linger_seconds = 0.05
+
+    def __init__(self, vault: Vault, delivered: Callable[[Segment, int], None]) -> None:
+        super().__init__(delivered)
+        self._vault = vault
+
+    @staticmethod
+    def parts(segment: Segment, entries: Sequence[Entry]) -> list[Part]:
+        """The parts of a request's entries; none where they concern nobody."""
+        said = [
+            PersonalValues(entry.player_id, entry.event_id, entry.timestamp, entry.personal)
+            for entry in entries
+            if entry.player_id is not None
+        ]
+        size = sum(len(value) for person in said for value in person.values.values())
+        return [Part(segment, size, said)] if said else []
+
+    def _take(self) -> list[Part]:
+        return [self._parts.popleft() for _ in range(min(len(self._parts), 100))]
+
+    def _try(self, parts: list[Part]) -> list[Part]:
+        try:
+            self._vault.put([person for part in parts for person in part.what])
+        except (ClientError, BotoCoreError, sqlite3.Error, Damaged) as error:
+            _log.warning("the vault took nothing of %d parts: %s", len(parts), error)
+            return parts
+        return []

@@ -1,0 +1,212 @@
+"""Taking a batch of events: checked, separated, journaled, answered; then delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loaders.games.contract import Contract
+from loaders.games.separation import Refused, Separator
+from loaders.ingest.delivery import FirehoseDelivery, VaultDelivery
+from loaders.ingest.journal import Entry, Journal, JournalFailed, Segment
+from loaders.ingest.limits import RecentIds, TokenBucket
+from loaders.ingest.metrics import Metrics
+from loaders.vault.master_key import MasterKey
+from loaders.vault.store import Pseudonyms, StudioKey, Vault
+
+STOP_SECONDS = 20
+# How soon a key that was revoked, or made, by another process is seen.
+KEYS_SECONDS = 1.0
+
+ACCEPTED, DUPLICATE, REFUSED = "accepted", "duplicate", "refused"
+
+
+class Overloaded(Exception):
+    """More than can be taken now; `seconds` says when to come again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class RateLimited(Overloaded):
+    """One studio sends more than it may."""
+
+
+class Answer(NamedTuple):
+    """What became of an event. `field` and `reason` are those of a refusal."""
+
+    event_id: str | None
+    status: str
+    reason: str | None = None
+    field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the service bears.
+
+    events_per_second: of a studio. backlog_bytes: of events that wait for Firehose and the vault.
+    dedupe_window: so many events are remembered at least, at about 100 bytes of memory each.
+    """
+
+    body_bytes: int = 1 << 20
+    batch_events: int = 500
+    events_per_second: float = 5_000
+    backlog_bytes: int = 256 << 20
+    dedupe_window: int = 500_000
+
+
+class IngestService:
+    """The service in one event loop. To be entered before it takes anything.
+
+    Args:
+        root: as prepare_vault_root() returns it.
+        master: the vault's master key.
+        firehose: a boto3 client.
+        stream: name of the delivery stream.
+        contract: what events there are.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        master: MasterKey,
+        firehose: Any,
+        stream: str,
+        contract: Contract,
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self._recent = RecentIds(self.limits.dedupe_window)
+        self._buckets: dict[str, TokenBucket] = {}
+        self._vault = Vault(root, master)  # of the event loop's thread
+        self._keys: dict[str, StudioKey | None] = {}
+        self._keys_version = self._vault.version()
+        self._keys_checked_at = time.monotonic()
+        self._separator = Separator(contract, Pseudonyms(self._vault.pseudonym_key()))
+        self._journal = Journal(
+            root / "journal",
+            master.new_data_key(purpose="journal"),
+            lambda wrapped: master.unwrap(wrapped, purpose="journal"),
+            self._dispatch,
+            self.limits.dedupe_window,
+        )
+        self._to_firehose = FirehoseDelivery(firehose, stream, self._journal.delivered)
+        self._to_vault = VaultDelivery(Vault(root, master), self._journal.delivered)
+        deliveries = (self._to_firehose, self._to_vault)
+        self.metrics = Metrics(
+            backlog={to.name: lambda to=to: to.waiting_bytes for to in deliveries},
+            retries={to.name: lambda to=to: to.retries for to in deliveries},
+            fsyncs=lambda: self._journal.fsyncs,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[IngestService]:
+        """Deliver what an earlier process left, and then what comes.
+
+        At the end what is left is delivered for STOP_SECONDS at most; the rest stays in the
+        journal.
+        """
+        for key in self._journal.known_keys():
+            self._recent.add(key)
+        if recovered := self._journal.recover():
+            logging.getLogger(__name__).info("%d events of an earlier process", recovered)
+        deliveries = (self._to_firehose, self._to_vault)
+        runs = [asyncio.create_task(delivery.run()) for delivery in deliveries]
+        rolling = asyncio.create_task(self._roll())
+        try:
+            yield self
+        finally:
+            rolling.cancel()
+            for delivery in deliveries:
+                delivery.stop()
+            _, late = await asyncio.wait(runs, timeout=STOP_SECONDS)
+            for run in late:
+                run.cancel()
+            for delivery in deliveries:
+                delivery.close()
+            self._journal.close()
+            self._vault.close()
+
+    async def _roll(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._journal.roll()
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be taken; None when all is well."""
+        if self._journal.failure:
+            return f"the journal cannot be written: {self._journal.failure}"
+        return None
+
+    async def studio_key(self, key_id: str) -> StudioKey | None:
+        """The key of that id, as it is now, or was a second ago."""
+        if time.monotonic() - self._keys_checked_at > KEYS_SECONDS:
+            self._keys_checked_at = time.monotonic()
+            if (version := self._vault.version()) != self._keys_version:
+                self._keys_version = version
+                self._keys.clear()
+        if key_id not in self._keys:
+            if len(self._keys) > 10_000:  # of ids that somebody tries out
+                self._keys.clear()
+            self._keys[key_id] = await asyncio.to_thread(self._vault.studio_key, key_id)
+        return self._keys[key_id]
+
+    async def take(self, studio: str, events: Sequence[Any]) -> list[Answer]:
+        """Take the events of a studio; what is answered as accepted is on disk.
+
+        Raises:
+            Overloaded: none of them is taken.
+            JournalFailed: nobody knows which of them are.
+        """
+        self._check_load(studio, len(events))
+        now = round(time.time(), 3)
+        answers: list[Answer] = []
+        entries: list[Entry] = []
+        for event in events:
+            taken = self._separator.separate(event, studio, now)
+            if isinstance(taken, Refused):
+                answers.append(Answer(taken.event_id, REFUSED, taken.reason, taken.field))
+                continue
+            key = RecentIds.key(studio, taken.event_id)
+            if self._recent.add(key):
+                entries.append(Entry(key, *taken))
+                answers.append(Answer(taken.event_id, ACCEPTED))
+            else:
+                answers.append(Answer(taken.event_id, DUPLICATE))
+        if any(answer.status != REFUSED for answer in answers):
+            # With nothing new there still may be what these are duplicates of: to wait for.
+            await self._journal.append(entries)
+        self.metrics.note_events((answer.status, answer.reason or "") for answer in answers)
+        return answers
+
+    def _check_load(self, studio: str, count: int) -> None:
+        if self.problem:
+            raise JournalFailed(self.problem)
+        waiting = self._to_firehose.waiting_bytes + self._to_vault.waiting_bytes
+        if waiting > self.limits.backlog_bytes:
+            raise Overloaded("too much waits for Firehose or the vault", 5.0)
+        bucket = self._buckets.get(studio)
+        if bucket is None:
+            bucket = self._buckets[studio] = TokenBucket(self.limits.events_per_second)
+        if seconds := bucket.take(count):
+            raise RateLimited(
+                f"more than {self.limits.events_per_second:g} events a second", seconds
+            )
+
+    def _dispatch(self, segment: Segment, entries: Sequence[Entry]) -> int:
+        """Send committed entries on their ways; returns in how many parts."""
+        count = 0
+        for delivery in (self._to_firehose, self._to_vault):
+            for part in delivery.parts(segment, entries):
+                delivery.offer(part)
+                count += 1
+        return count

@@ -1,0 +1,156 @@
+"""python -m loaders vault: what is held of a player, and forgetting it. Every call is audited."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from loaders.session import ConfigurationError, lakehouse_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loaders.vault.store import Access, Vault
+
+EXIT_FOUND = 1
+
+
+@click.group()
+def vault() -> None:
+    """Personal data of players, apart from the lake.
+
+    \b
+    python -m loaders vault show    PLAYER --reason "ticket 17"
+    python -m loaders vault export  PLAYER --reason "request of the player"
+    python -m loaders vault erase   PLAYER --reason "request of the player"
+    python -m loaders vault audit                who looked at whom, and why
+    python -m loaders vault rotate  --reason …   wrap all keys anew, under VAULT_KMS_KEY
+    python -m loaders vault scan                 look for personal data where there should be none
+
+    PLAYER is a player_id of the lake, or STUDIO/USER_ID as the studio knows them. The vault lies
+    under VAULT_ROOT (default ./vault); VAULT_KMS_KEY names the KMS key that protects it.
+    """
+
+
+a_reason = click.option(
+    "--reason", required=True, help="Why, for the audit: a ticket, a request. No personal data."
+)
+_player = click.argument("player")
+
+
+@vault.command()
+@_player
+@a_reason
+def show(player: str, reason: str) -> None:
+    """Show the personal data held of PLAYER."""
+    with _opened(reason) as (store, access):
+        for field, value in store.show(_id_of(store, player), access).items():
+            click.echo(f"{field}: {_printable(value)}")
+
+
+@vault.command()
+@_player
+@a_reason
+def export(player: str, reason: str) -> None:
+    """Write what is held of PLAYER as JSON, with the event each value came from."""
+    with _opened(reason) as (store, access):
+        player_id = _id_of(store, player)
+        held = store.export(player_id, access)
+    click.echo(json.dumps({"player_id": player_id, "personal_data": held}, indent=2))
+
+
+@vault.command()
+@_player
+@a_reason
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def erase(player: str, reason: str, *, yes: bool) -> None:
+    """Destroy the key of PLAYER and with it what the vault holds; prints a certificate.
+
+    There is no way back. Events of the player in the lake stay, under a pseudonym that nothing
+    leads to any more but the studio's own id and the vault's key.
+    """
+    if not yes:
+        click.confirm(f"Destroy the personal data of {player}, for good?", abort=True)
+    with _opened(reason) as (store, access):
+        certificate = asdict(store.erase(_id_of(store, player), access))
+    click.echo(json.dumps(certificate | {"reason": reason}, indent=2))
+
+
+@vault.command()
+def audit() -> None:
+    """Show who looked at, exported or erased whom, when, and why."""
+    with _opened("reads the audit") as (store, _):
+        for entry in store.audit():
+            click.echo(json.dumps(entry))
+
+
+@vault.command()
+@a_reason
+def rotate(reason: str) -> None:
+    """Wrap every key anew, under the key that VAULT_KMS_KEY names; data are not rewritten."""
+    with _opened(reason) as (store, access):
+        click.echo(f"{store.rotate(access):,} keys wrapped anew")
+
+
+@vault.command()
+@click.argument("tables", metavar="[TABLE]...", nargs=-1)
+@click.option("--rows", default=10_000, show_default=True, help="Newest rows of a table to read.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def scan(tables: tuple[str, ...], rows: int, *, as_json: bool) -> None:
+    """Look for personal data in bronze tables (all of games when none is named); starts no Spark.
+
+    Finds e-mail addresses, telephone numbers, IP addresses and fields that are called like
+    personal data. Says where, and how often; never what. Exit code 1 when there is something.
+    """
+    from loaders.vault.scan import scan_tables
+
+    found = scan_tables(lakehouse_root(), tables, rows)
+    if as_json:
+        click.echo(json.dumps([asdict(place) for place in found], indent=2))
+    else:
+        for place in found:
+            click.echo(f"bronze.{place.table}: {place.path}: {place.kind}, {place.rows:,} rows")
+        if not found:
+            click.echo("nothing found")
+    if found:
+        raise SystemExit(EXIT_FOUND)
+
+
+@contextmanager
+def _opened(reason: str) -> Iterator[tuple[Vault, Access]]:
+    """The vault, and who asks; what can be mended ends in one line."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from loaders.vault.envelope import Damaged
+    from loaders.vault.master_key import master_key
+    from loaders.vault.store import Access, Busy, NoSuchPlayer, Vault, prepare_vault_root
+
+    store = Vault(prepare_vault_root(), master_key())
+    actor = os.environ.get("SUDO_USER") or getpass.getuser()
+    try:
+        yield store, Access(actor, reason)
+    except (BotoCoreError, ClientError) as error:
+        raise ConfigurationError(f"KMS does not help: {error}") from error
+    except (Busy, Damaged, NoSuchPlayer) as error:
+        raise ConfigurationError(str(error)) from error
+    finally:
+        store.close()
+
+
+def _id_of(store: Vault, player: str) -> str:
+    """The pseudonym of STUDIO/USER_ID; anything else is one."""
+    from loaders.vault.envelope import pseudonym_of
+
+    studio, slash, user_id = player.partition("/")
+    return pseudonym_of(store.pseudonym_key(), studio, user_id) if slash else player
+
+
+def _printable(text: str) -> str:
+    """Nothing that would steer a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,471 @@
+"""The vault: personal data of players, each player's under a data key of their own.
+
+One SQLite file, vault.db, under VAULT_ROOT:
+
+player_pii    one row per player and field: the newest value, sealed
+player_keys   one row per player: the data key, wrapped by KMS. Without it player_pii is noise.
+secrets       keys of the deployment, wrapped: the pseudonym key, and what studios sign with
+audit         one row per access by a person, and per erasure
+
+The process that takes events in writes while others read; SQLite arbitrates between them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import stat
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from loaders.session import PROJECT_ROOT, ConfigurationError, lakehouse_root
+from loaders.vault.envelope import Damaged, Sealer, pseudonym_of
+from loaders.vault.master_key import MasterKey
+
+_SCHEMA = """
+create table if not exists player_keys (
+    player_id text primary key,
+    key_id text not null,
+    wrapped_key blob not null,
+    created_at text not null
+) without rowid;
+create table if not exists player_pii (
+    player_id text not null,
+    field text not null,
+    key_id text not null,
+    sealed blob not null,
+    event_timestamp real not null,
+    event_id text not null,
+    primary key (player_id, field)
+) without rowid;
+create table if not exists secrets (
+    name text primary key,
+    kind text not null,
+    owner text,
+    wrapped blob not null,
+    created_at text not null
+) without rowid;
+create table if not exists audit (
+    number integer primary key autoincrement,
+    at text not null,
+    actor text not null,
+    action text not null,
+    player_id text,
+    reason text not null,
+    outcome text not null
+);
+create trigger if not exists audit_is_not_changed before update on audit
+begin select raise(abort, 'the audit is not changed'); end;
+create trigger if not exists audit_is_not_deleted before delete on audit
+begin select raise(abort, 'the audit is not deleted'); end;
+"""
+# Plain data keys that are held in memory, so that KMS need not be asked for each event.
+MAX_KEYS_IN_MEMORY = 50_000
+KEY_SECONDS_IN_MEMORY = 900
+_PSEUDONYM_KEY = "pseudonym"
+_STUDIO_KEY = "studio"
+
+
+class PersonalValues(NamedTuple):
+    """What one event says of a player."""
+
+    player_id: str
+    event_id: str
+    event_timestamp: float
+    values: dict[str, str]
+
+
+class StudioKey(NamedTuple):
+    """What a studio signs its requests with."""
+
+    key_id: str
+    studio: str
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who does what to a player's data, and why: what the audit keeps."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What erase() destroyed; the certificate of the vault's part."""
+
+    player_id: str
+    erased_at: str
+    had_key: bool
+    fields: int
+
+
+class Busy(Exception):
+    """Another process is in the way; the message says of what."""
+
+
+class NoSuchPlayer(Exception):
+    """The vault has nothing of a player."""
+
+
+def vault_root() -> Path:
+    """Where the vault lies: VAULT_ROOT, default ./vault. Never inside the lakehouse.
+
+    Raises:
+        ConfigurationError: it is inside LAKEHOUSE_ROOT, or around it.
+    """
+    root = Path(os.environ.get("VAULT_ROOT") or PROJECT_ROOT / "vault").absolute()
+    lake = lakehouse_root()
+    if root.is_relative_to(lake) or lake.is_relative_to(root):
+        raise ConfigurationError(
+            f"VAULT_ROOT {root} and LAKEHOUSE_ROOT {lake} lie within one another: whoever may "
+            "read the lake could read the vault; set VAULT_ROOT elsewhere"
+        )
+    return root
+
+
+def prepare_vault_root() -> Path:
+    """Create the vault's folder for its owner alone.
+
+    Raises:
+        ConfigurationError: it cannot be created, or others may enter it.
+    """
+    root = vault_root()
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = stat.S_IMODE(root.stat().st_mode)
+    except OSError as error:
+        raise ConfigurationError(f"cannot use VAULT_ROOT {root}: {error.strerror}") from error
+    if mode & 0o077:
+        raise ConfigurationError(
+            f"VAULT_ROOT {root} is open to others (mode {mode:o}): run chmod 700 {root}"
+        )
+    return root
+
+
+class Vault:
+    """The vault in a folder; one object a thread.
+
+    Args:
+        root: as prepare_vault_root() returns it.
+        master: wraps the keys.
+    """
+
+    def __init__(self, root: Path, master: MasterKey) -> None:
+        self._master = master
+        path = root / "vault.db"
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        for pragma in (
+            "journal_mode = wal",
+            "synchronous = full",  # what is in the vault may go from the journal
+            "secure_delete = on",  # what is deleted is overwritten
+        ):
+            self._db.execute(f"pragma {pragma}")
+        self._db.executescript(_SCHEMA)
+        self._keys = _KeysInMemory()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # ---- keys of the deployment
+
+    def pseudonym_key(self) -> bytes:
+        """The key of all pseudonyms; made on first use, and never changed."""
+        purpose = {"purpose": _PSEUDONYM_KEY}
+        row = self._one("select wrapped from secrets where name = ?", _PSEUDONYM_KEY)
+        if row is None:
+            self._db.execute(
+                "insert or ignore into secrets values (?, ?, null, ?, ?)",
+                (_PSEUDONYM_KEY, _PSEUDONYM_KEY, self._master.new_data_key(**purpose)[1], _now()),
+            )
+            row = self._one("select wrapped from secrets where name = ?", _PSEUDONYM_KEY)
+        return self._master.unwrap(row[0], **purpose)
+
+    def new_studio_key(self, studio: str) -> StudioKey:
+        """Make a key for a studio; its secret is told now and never again."""
+        key = StudioKey(f"{studio}-{secrets.token_hex(6)}", studio, secrets.token_bytes(32))
+        wrapped = self._master.wrap(key.secret, **_studio_purpose(key.key_id, studio))
+        self._db.execute(
+            "insert into secrets values (?, ?, ?, ?, ?)",
+            (key.key_id, _STUDIO_KEY, studio, wrapped, _now()),
+        )
+        return key
+
+    def studio_keys(self) -> list[tuple[str, str, str]]:
+        """Key id, studio and time of making of each key that is valid."""
+        return self._db.execute(
+            "select name, owner, created_at from secrets where kind = ? order by 2, 3",
+            (_STUDIO_KEY,),
+        ).fetchall()
+
+    def studio_key(self, key_id: str) -> StudioKey | None:
+        """A key with its secret; None when there is none of that id (any more)."""
+        row = self._one(
+            "select owner, wrapped from secrets where name = ? and kind = ?", key_id, _STUDIO_KEY
+        )
+        if row is None:
+            return None
+        return StudioKey(
+            key_id, row[0], self._master.unwrap(row[1], **_studio_purpose(key_id, row[0]))
+        )
+
+    def revoke_studio_key(self, key_id: str) -> bool:
+        """Delete a key; whether there was one."""
+        return bool(
+            self._db.execute(
+                "delete from secrets where name = ? and kind = ?", (key_id, _STUDIO_KEY)
+            ).rowcount
+        )
+
+    def version(self) -> int:
+        """A number that changes when another process has written."""
+        return self._db.execute("pragma data_version").fetchone()[0]
+
+    # ---- personal data
+
+    def put(self, said: Iterable[PersonalValues]) -> None:
+        """Keep the newest value of each field; what is older than that is dropped.
+
+        Idempotent, and independent of the order of arrival.
+        """
+        newest: dict[tuple[str, str], tuple[float, str, str]] = {}
+        for player_id, event_id, event_timestamp, values in said:
+            for field, value in values.items():
+                candidate = (event_timestamp, event_id, value)
+                place = (player_id, field)
+                if place not in newest or candidate[:2] > newest[place][:2]:
+                    newest[place] = candidate
+        wanted = {
+            place: said
+            for place, said in newest.items()
+            # A player's own id never changes, and comes with every event.
+            if place[1] != "user_id" or not self._has(*place)
+        }
+        # KMS is asked before the transaction, so that nobody waits for both.
+        sealers = {player_id: self._sealer_or_new(player_id) for player_id, _ in wanted}
+        with self._transaction():
+            for (player_id, field), (timestamp, event_id, value) in wanted.items():
+                key_id, sealer = self._living(player_id, *sealers[player_id])
+                sealed = sealer.seal(value.encode(), _place(player_id, field))
+                self._db.execute(
+                    "insert into player_pii values (?, ?, ?, ?, ?, ?) "
+                    "on conflict (player_id, field) do update set key_id = excluded.key_id, "
+                    "sealed = excluded.sealed, event_timestamp = excluded.event_timestamp, "
+                    "event_id = excluded.event_id where (excluded.event_timestamp, "
+                    "excluded.event_id) > (event_timestamp, event_id)",
+                    (player_id, field, key_id, sealed, timestamp, event_id),
+                )
+
+    def show(self, player_id: str, access: Access) -> dict[str, str]:
+        """Field → value of all that is held of a player; audited, whatever comes of it.
+
+        Raises:
+            NoSuchPlayer: nothing is held.
+            Damaged: a value does not open.
+        """
+        return {field: item["value"] for field, item in self._read(player_id, access, "show")}
+
+    def export(self, player_id: str, access: Access) -> dict[str, dict[str, str]]:
+        """Field → value, and the event it came from, of all that is held of a player; audited."""
+        return dict(self._read(player_id, access, "export"))
+
+    def erase(self, player_id: str, access: Access) -> Erasure:
+        """Destroy a player's key and data, for good; audited. A second time finds nothing.
+
+        A backup of the file has key and data still: docs/privacy.md says how long it may live.
+
+        Raises:
+            Busy: a reader keeps the old pages of the file from being overwritten.
+        """
+        with self._transaction():
+            had_key = self._db.execute(
+                "delete from player_keys where player_id = ?", (player_id,)
+            ).rowcount
+            fields = self._db.execute(
+                "delete from player_pii where player_id = ?", (player_id,)
+            ).rowcount
+            erasure = Erasure(player_id, _now(), bool(had_key), fields)
+            self._note("erase", player_id, access, f"key {had_key}, fields {fields}")
+        self._keys.forget(player_id)
+        # The write-ahead log still has the pages as they were.
+        is_busy = self._db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        if is_busy:
+            raise Busy("erased, but another process reads what was there: erase once more")
+        return erasure
+
+    def rotate(self, access: Access) -> int:
+        """Wrap every key anew, under the vault's master key; data stay as they are. Audited.
+
+        KMS knows which master key wrapped each; that one may be retired afterwards.
+
+        Returns: the number of keys. After an interruption it is run again.
+        """
+        players = self._db.execute("select player_id, wrapped_key from player_keys").fetchall()
+        for player_id, wrapped in players:
+            self._db.execute(
+                "update player_keys set wrapped_key = ? where player_id = ? and wrapped_key = ?",
+                (self._rewrap(wrapped, player=player_id), player_id, wrapped),
+            )
+        kept = self._db.execute("select name, kind, owner, wrapped from secrets").fetchall()
+        for name, kind, owner, wrapped in kept:
+            is_studios = kind == _STUDIO_KEY
+            purpose = _studio_purpose(name, owner) if is_studios else {"purpose": kind}
+            self._db.execute(
+                "update secrets set wrapped = ? where name = ? and wrapped = ?",
+                (self._rewrap(wrapped, **purpose), name, wrapped),
+            )
+        count = len(players) + len(kept)
+        self._note("rotate", None, access, f"{count} keys under {self._master.key_id}")
+        return count
+
+    def _rewrap(self, wrapped: bytes, **purpose: str) -> bytes:
+        return self._master.wrap(self._master.unwrap(wrapped, **purpose), **purpose)
+
+    def audit(self) -> list[dict[str, str]]:
+        """All entries, oldest first."""
+        names = ("number", "at", "actor", "action", "player_id", "reason", "outcome")
+        rows = self._db.execute(f"select {', '.join(names)} from audit order by number")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def note(self, action: str, access: Access, outcome: str) -> None:
+        """Put an access that concerns no single player into the audit."""
+        self._note(action, None, access, outcome)
+
+    # ---- inside
+
+    def _read(
+        self, player_id: str, access: Access, action: str
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        rows = self._db.execute(
+            "select field, sealed, key_id, event_timestamp, event_id from player_pii "
+            "where player_id = ? order by field",
+            (player_id,),
+        ).fetchall()
+        # The entry comes first: nobody reads unnoticed because something failed after it.
+        self._note(action, player_id, access, f"fields: {', '.join(row[0] for row in rows)}")
+        if not rows:
+            raise NoSuchPlayer(f"the vault has nothing of player {player_id}")
+        key = self._load_key(player_id)
+        if key is None:
+            raise Damaged(f"player {player_id} has no key")
+        for field, sealed, _, timestamp, event_id in rows:
+            value = key[1].open(sealed, _place(player_id, field)).decode()
+            at = datetime.fromtimestamp(timestamp, UTC).isoformat()
+            yield field, {"value": value, "said_at": at, "event_id": event_id}
+
+    def _sealer_or_new(self, player_id: str) -> tuple[str, Sealer]:
+        known = self._keys.get(player_id) or self._load_key(player_id)
+        if known is None:
+            fresh = self._master.new_data_key(player=player_id)
+            self._db.execute(
+                "insert or ignore into player_keys values (?, ?, ?, ?)",
+                (player_id, secrets.token_hex(8), fresh.wrapped, _now()),
+            )
+            known = self._load_key(player_id)
+            if known is None:
+                raise Damaged(f"player {player_id} was erased this moment: put it again")
+        return known
+
+    def _load_key(self, player_id: str) -> tuple[str, Sealer] | None:
+        row = self._one(
+            "select key_id, wrapped_key from player_keys where player_id = ?", player_id
+        )
+        if row is None:
+            return None
+        known = (row[0], Sealer(self._master.unwrap(row[1], player=player_id)))
+        self._keys.put(player_id, known)
+        return known
+
+    def _living(self, player_id: str, key_id: str, sealer: Sealer) -> tuple[str, Sealer]:
+        """The key, unless the player was erased since it was read: then a new one.
+
+        What is sealed under a destroyed key would be lost, and would look like data.
+        """
+        row = self._one("select key_id from player_keys where player_id = ?", player_id)
+        if row is not None and row[0] == key_id:
+            return key_id, sealer
+        self._keys.forget(player_id)
+        return self._sealer_or_new(player_id)
+
+    def _has(self, player_id: str, field: str) -> bool:
+        return (
+            self._one(
+                "select 1 from player_pii where player_id = ? and field = ?", player_id, field
+            )
+            is not None
+        )
+
+    def _one(self, query: str, *parameters: str) -> tuple | None:
+        return self._db.execute(query, parameters).fetchone()
+
+    def _note(self, action: str, player_id: str | None, access: Access, outcome: str) -> None:
+        self._db.execute(
+            "insert into audit (at, actor, action, player_id, reason, outcome) "
+            "values (?, ?, ?, ?, ?, ?)",
+            (_now(), access.actor, action, player_id, access.reason, outcome),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+
+
+class Pseudonyms:
+    """(studio, id of a player) → pseudonym."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __call__(self, studio: str, user_id: str) -> str:
+        return pseudonym_of(self._key, studio, user_id)
+
+
+class _KeysInMemory:
+    """The data keys used last, each for a while."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._keys: OrderedDict[str, tuple[float, tuple[str, Sealer]]] = OrderedDict()
+
+    def get(self, player_id: str) -> tuple[str, Sealer] | None:
+        found = self._keys.get(player_id)
+        if found is None or found[0] < self._clock():
+            return None
+        return found[1]
+
+    def put(self, player_id: str, key: tuple[str, Sealer]) -> None:
+        self._keys[player_id] = (self._clock() + KEY_SECONDS_IN_MEMORY, key)
+        self._keys.move_to_end(player_id)
+        if len(self._keys) > MAX_KEYS_IN_MEMORY:
+            self._keys.popitem(last=False)
+
+    def forget(self, player_id: str) -> None:
+        self._keys.pop(player_id, None)
+
+
+def _place(player_id: str, field: str) -> tuple[str, str, str]:
+    return ("player_pii", player_id, field)
+
+
+def _studio_purpose(key_id: str, studio: str) -> dict[str, str]:
+    return {"purpose": _STUDIO_KEY, "key": key_id, "studio": studio}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
