@@ -124,7 +124,7 @@ def refused(done: subprocess.CompletedProcess[str], engine: EngineProcess) -> st
 
 def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
     minutes = float(os.environ.get("MINUTES") or 1)
-    seed = int(os.environ.get("SEED") or time.time())
+    seed = int(os.environ.get("SEED") or 1)
     print(f"MINUTES={minutes:g} SEED={seed}")
     chance = random.Random(seed)
     sender, reader = Sender(tmp_path / "landing"), Reader(engine)
