@@ -33,8 +33,8 @@ def run_once(
     feeds = list(feeds)
     with listening(spark, lakehouse_root(), feeds, once=True) as listener:
         queries, failed = _start_all(spark, feeds, listener.noting(report), once=True)
-        for feed, query in queries.items():
-            failed |= _await(feed, query, listener)
+        for name, query in queries.items():
+            failed |= _await(name, query, listener)
     return failed
 
 
@@ -53,10 +53,10 @@ def run_continuously(
         queries, failed = _start_all(spark, feeds, listener.noting(report), once=False)
         while not stop.wait(0.5) and any(query.isActive for query in queries.values()):
             pass
-        for feed, query in queries.items():
+        for name, query in queries.items():
             if query.isActive:
                 stop_between_batches(query)
-            failed |= _await(feed, query, listener)
+            failed |= _await(name, query, listener)
     return failed
 
 
@@ -105,7 +105,7 @@ def _start_all(
     report: Callable[[BatchReport], None],
     *,
     once: bool,
-) -> tuple[dict[Feed, StreamingQuery], dict[str, str]]:
+) -> tuple[dict[str, StreamingQuery], dict[str, str]]:
     """The queries that started, and the feeds that did not, with the cause."""
     from pyspark.errors import PySparkException
 
@@ -121,23 +121,22 @@ def _start_all(
                 failed[feed.name] = root_cause(str(error))
 
     def begin(feed: Feed) -> None:
-        queries[feed] = start(spark, feed, report, once=once)
+        queries[feed.name] = start(spark, feed, report, once=once)
 
-    each(
-        lambda feed: finish_interrupted_replay(spark, feed)
-    )  # while no query writes to shared tables
+    # While no query writes to the tables that feeds share.
+    each(lambda feed: finish_interrupted_replay(spark, feed))
     each(begin)
     return queries, failed
 
 
-def _await(feed: Feed, query: StreamingQuery, listener: FeedListener) -> dict[str, str]:
+def _await(name: str, query: StreamingQuery, listener: FeedListener) -> dict[str, str]:
     from pyspark.errors import StreamingQueryException
 
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
-        logging.getLogger(__name__).debug("feed %s", feed.name, exc_info=error)
-        return {feed.name: root_cause(str(error))}
+        logging.getLogger(__name__).debug("feed %s", name, exc_info=error)
+        return {name: root_cause(str(error))}
     finally:
         listener.wait_for_end(query.id)
     return {}
