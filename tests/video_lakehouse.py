@@ -19,7 +19,7 @@ from demo.video.simulator import PlayerEvent, Settings, Simulator
 from loaders.bronze import ensure_tables
 from loaders.feeds import read_feeds
 from loaders.ip_ranges import AddressRange, country_records, network_records
-from loaders.run import _kind
+from loaders.run import kind_of_feed
 
 TRACKING_ID = re.compile(r"[A-Za-z0-9_-]{54}==")
 EVENING = 1_780_077_600_000  # 2026-05-29 18:00 UTC
@@ -56,7 +56,7 @@ def create_tables(spark: Any) -> None:
     """The bronze tables of the video feeds, as the loaders create them."""
     for name in ("player_events", "cdn_logs", "ip_ranges"):
         feed = read_feeds()[name]
-        ensure_tables(spark, feed.table, _kind(feed))
+        ensure_tables(spark, feed.table, kind_of_feed(feed))
 
 
 def append_events(spark: Any, events: Sequence[PlayerEvent], batch_id: int, first: int = 0) -> None:
