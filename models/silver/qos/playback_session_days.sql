@@ -134,7 +134,7 @@ events_beside_seeks as (
         count_if(type = 'seek') over (
             partition by user_id, video_id, session_id, session_number
             order by at_ms
-            range between {{ var('seek_shadow_ms') }} preceding
+            range between {{ var('seek_shadow_ms') }} preceding  -- noqa: PRS
             and {{ var('seek_shadow_ms') }} following
         ) > 0 as is_beside_seek,
         min(case when type = 'firstframe' then at_ms end) over (
