@@ -10,8 +10,9 @@
             {%- set bronze.folder = row[1] -%}
         {%- endfor -%}
         {%- for source in graph.sources.values() | sort(attribute='unique_id') -%}
-            {%- set relation = api.Relation.create(schema=source.schema, identifier=source.identifier) -%}
-            {%- if adapter.get_relation(none, relation.schema, relation.identifier | lower) is none -%}
+            {%- set name = source.identifier -%}
+            {%- set relation = api.Relation.create(schema=source.schema, identifier=name) -%}
+            {%- if adapter.get_relation(none, relation.schema, name | lower) is none -%}
                 {%- set ddl -%}
                     create table if not exists {{ relation }} (
                         {%- for column in source.columns.values() %}
