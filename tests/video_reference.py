@@ -1,0 +1,265 @@
+"""What gold makes of simulated viewers and requests: obviously, and slowly."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from video_lakehouse import TRACKING_ID, failure_of, split_sessions, stalls_of, startup_of
+
+from demo.video import world
+from demo.video.player import Request
+from demo.video.simulator import PlayerEvent
+
+ALPHA_3 = {"DE": "DEU", "GB": "GBR", "NL": "NLD", "RO": "ROU", "US": "USA"}
+HITS = ("HIT", "REFRESHHIT", "ORIGINSHIELDHIT")
+UNKNOWN = "Unavailable"
+
+
+def day_of(epoch_ms: float) -> date:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).date()
+
+
+def bucket_of(duration_ms: int) -> int:
+    return math.floor(20 * math.log(max(duration_ms, 1)))
+
+
+@dataclass
+class Cell:
+    """What is counted, by name; distinct viewers and histograms, by name."""
+
+    counts: Counter = field(default_factory=Counter)
+    viewers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    histograms: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
+    concurrent: list[int] = field(default_factory=lambda: [0] * 6)
+
+
+def request_of(
+    tracking_id: str | None, epoch_ms: float, requests: Mapping[str, Request]
+) -> Request | None:
+    """The request that an event names, if the CDN logged it at most a day away."""
+    found = requests.get(tracking_id or "")
+    if found and abs((day_of(epoch_ms) - day_of(found.ended_ms)).days) <= 1:
+        return found
+    return None
+
+
+def ids_of(events: Iterable[dict]) -> list[str]:
+    ids = [event.get("cdn_tracking_id") for event in events]
+    return [each for each in ids if each and TRACKING_ID.fullmatch(each)]
+
+
+def noc_playback(
+    events: Sequence[PlayerEvent], requests: Mapping[str, Request]
+) -> dict[tuple, Cell]:
+    """Cells by (minute as epoch ms, country, isp, edge, device, app version, video)."""
+    cells: dict[tuple, Cell] = defaultdict(Cell)
+    for (user, video), session in split_sessions(events):
+        for minute in {event["ms"] // 60_000 * 60_000 for event in session}:
+            of_minute = [e for e in session if minute <= e["ms"] < minute + 60_000]
+            ids = ids_of(of_minute)[-1:] or ids_of(session)[:1]
+            request = request_of(ids[0] if ids else None, minute, requests)
+            place = (UNKNOWN,) * 3
+            if request:
+                viewer = request.viewer
+                place = (ALPHA_3[viewer.country], viewer.network.isp, request.edge)
+            device, version = (
+                max((str(e[name]) for e in session if name in e), default=UNKNOWN)
+                for name in ("device_type", "app_version")
+            )
+            cell = cells[(minute, *place, device, version, video)]
+            if request and request.viewer.is_bot:
+                cell.counts["bot_sessions"] += 1
+            else:
+                cell.counts["hosting_sessions"] += bool(
+                    request and request.viewer.network.is_hosting
+                )
+                _count_minute(cell, user, session, of_minute, minute)
+    return cells
+
+
+def _waited(event: dict) -> int | None:
+    waited = event.get("time_millisecond")
+    return waited if waited is not None and 0 <= waited <= 600_000 else None
+
+
+def _is_error(event: dict) -> bool:
+    tracking_id = event.get("cdn_tracking_id")
+    is_end = tracking_id is not None and not TRACKING_ID.fullmatch(tracking_id)
+    return event["type"] == "error" and not is_end
+
+
+def _count_minute(
+    cell: Cell, user: str, session: list[dict], of_minute: list[dict], minute: int
+) -> None:
+    counts = cell.counts
+    counts["sessions"] += 1
+    cell.viewers["viewers"].add(user)
+    first_frames = [e["ms"] for e in session if e["type"] == "firstframe"]
+    beginnings = [e["ms"] for e in session if e["type"] == "play"] or first_frames
+    if beginnings and beginnings[0] // 60_000 * 60_000 == minute:
+        _count_start(cell, session)
+    if session[-1]["ms"] // 60_000 * 60_000 == minute and first_frames:
+        counts["ended_plays"] += 1
+        counts["failed_plays"] += failure_of(session) == "technical"
+        counts["ended_plays_with_stall"] += bool(stalls_of(session))
+    for place in range(6):
+        moment = minute + place * 10_000
+        if first_frames and first_frames[0] <= moment <= session[-1]["ms"]:
+            cell.concurrent[place] += 1
+
+    streams = [e for e in of_minute if e["type"] == "stream"]
+    stalled = [e for e in stalls_of(session) if e in of_minute]
+    errors = [e for e in of_minute if _is_error(e)]
+    counts["played_s"] += len(streams)
+    counts["played_bits"] += sum(e["avg_bitrate"] for e in streams)
+    counts["rated_s"] += sum(e["avg_bitrate"] > 0 for e in streams)
+    counts["stalls"] += len(stalled)
+    counts["stalled_ms"] += sum(e["time_millisecond"] for e in stalled)
+    counts["seeking_ms"] += sum(_waited(e) or 0 for e in of_minute if e["type"] == "seek")
+    counts["errors"] += len(errors)
+    counts["sessions_with_stall"] += bool(stalled)
+    counts["sessions_with_error"] += bool(errors)
+    cell.viewers["stalled_viewers"] |= {user} if stalled else set()
+    cell.viewers["failing_viewers"] |= {user} if errors else set()
+
+
+def _count_start(cell: Cell, session: list[dict]) -> None:
+    counts = cell.counts
+    first_frames = [e for e in session if e["type"] == "firstframe"]
+    failure, startup = failure_of(session), startup_of(session)
+    counts["attempts"] += 1
+    if first_frames:
+        counts["plays"] += 1
+    else:
+        counts[f"start_failures_{failure}" if failure else "exits_before_start"] += 1
+    if startup is not None:
+        counts["startups"] += 1
+        counts["startup_ms"] += startup
+        cell.histograms["startup_histogram"][bucket_of(startup)] += 1
+    if first_frames and _waited(first_frames[0]) is not None:
+        counts["first_frame_waits"] += 1
+        counts["first_frame_wait_ms"] += _waited(first_frames[0])
+
+
+def noc_cdn(requests: Iterable[Request]) -> dict[tuple, Cell]:
+    """Cells by (minute as epoch ms, edge, isp, result)."""
+    cells: dict[tuple, Cell] = defaultdict(Cell)
+    for request in requests:
+        is_v2 = request.distribution == world.V2_DISTRIBUTION
+        result = request.result.upper()
+        minute = int(request.ended_ms) // 60_000 * 60_000
+        cell = cells[minute, request.edge, request.viewer.network.isp, result]
+        counts = cell.counts
+        counts["requests"] += 1
+        counts["bot_requests"] += request.viewer.is_bot
+        counts["sent_bytes"] += request.sent_bytes
+        counts["cacheable_requests"] += result != "REDIRECT"
+        counts["cacheable_bytes"] += request.sent_bytes * (result != "REDIRECT")
+        counts["hits"] += result in HITS
+        counts["hit_bytes"] += request.sent_bytes * (result in HITS)
+        if not is_v2:
+            counts["other_errors"] += result == "ERROR"
+            continue
+        first, taken = (round(1000 * s) for s in (request.first_byte, request.time_taken))
+        counts["timed_bytes"] += request.sent_bytes
+        counts["time_taken_ms"] += taken
+        counts["first_bytes"] += 1
+        counts["first_byte_ms"] += first
+        counts["slow_first_bytes"] += first > 15
+        cell.histograms["first_byte_histogram"][bucket_of(first)] += 1
+        if request.origin_first_byte is not None:
+            origin = round(1000 * request.origin_first_byte)
+            counts["origin_first_bytes"] += 1
+            counts["origin_first_byte_ms"] += origin
+            cell.histograms["origin_first_byte_histogram"][bucket_of(origin)] += 1
+        status = int(request.status)
+        counts["responses_4xx"] += 400 <= status < 500
+        counts["responses_5xx"] += 500 <= status < 600
+        if request.result == "Error":
+            counts[_whose_error(request, status)] += 1
+    return cells
+
+
+def _whose_error(request: Request, status: int) -> str:
+    if status in (0, 200) or request.response_result != "Error":
+        return "client_aborts"
+    if request.detail.startswith(("Client", "InvalidRequest", "AbortedOrigin")):
+        return "client_aborts"
+    if request.detail.startswith("Origin"):
+        return "origin_errors"
+    return "edge_errors" if status >= 500 else "other_errors"
+
+
+def viewer_experience(events: Sequence[PlayerEvent]) -> dict[tuple[date, str], Counter]:
+    """What is counted, by name, of (day, viewer); 0 stands for nothing."""
+    found: dict[tuple[date, str], Counter] = defaultdict(Counter)
+    by_day: dict[tuple[date, str], list[tuple]] = defaultdict(list)
+    for (user, video), session in split_sessions(events):
+        for event in session:
+            found[day_of(event["ms"]), user]  # a row for each day with events
+        by_day[day_of(session[0]["ms"]), user].append((session[0]["ms"], video, session))
+    for key, sessions in by_day.items():
+        counts = found[key]
+        for _, _, session in sessions:
+            _count_session(counts, session)
+        counts["videos"] = len(
+            {v for _, v, some in sessions if any(e["type"] == "firstframe" for e in some)}
+        )
+    return found
+
+
+def _count_session(counts: Counter, session: list[dict]) -> None:
+    types = [e["type"] for e in session]
+    failure, startup = failure_of(session), startup_of(session)
+    stalls = stalls_of(session)
+    is_play = "firstframe" in types
+    counts["sessions"] += 1
+    counts["attempts"] += is_play or "play" in types
+    counts["plays"] += is_play
+    if "play" in types and not is_play:
+        counts[f"start_failures_{failure}" if failure else "exits_before_start"] += 1
+    counts["failed_plays"] += is_play and failure == "technical"
+    counts["completed_plays"] += is_play and "stop" in types
+    if startup is not None:
+        counts["startups"] += 1
+        counts["startup_ms"] += startup
+        counts["startups_over_2s"] += startup > 2_000
+        counts["startups_over_10s"] += startup > 10_000
+        counts["longest_startup_ms"] = max(counts["longest_startup_ms"], startup)
+    counts["played_s"] += types.count("stream")
+    counts["played_bits"] += sum(e["avg_bitrate"] for e in session if e["type"] == "stream")
+    counts["rated_s"] += sum(e["type"] == "stream" and e["avg_bitrate"] > 0 for e in session)
+    counts["stalls"] += len(stalls)
+    counts["stalled_ms"] += sum(e["time_millisecond"] for e in stalls)
+    counts["seeking_ms"] += sum(_waited(e) or 0 for e in session if e["type"] == "seek")
+    counts["sessions_with_stall"] += bool(stalls)
+    counts["sessions_with_3_stalls"] += len(stalls) >= 3
+    for name, kind in (("pauses", "pause"), ("seeks", "seek")):
+        counts[name] += types.count(kind)
+    counts["downshifts"] += sum(
+        e["type"] == "step" and e["direction"].lower() == "down" for e in session
+    )
+    counts["errors"] += sum(map(_is_error, session))
+
+
+def video_activity(
+    events: Sequence[PlayerEvent], requests: Mapping[str, Request]
+) -> Counter[tuple[Any, ...]]:
+    """(viewer, type, when as epoch ms, edge, isp, result) of each event, once."""
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for (user, _), session in split_sessions(events):
+        for event in session:
+            ids = ids_of([event])
+            request = request_of(ids[0] if ids else None, event["ms"], requests)
+            place = (
+                (request.edge, request.viewer.network.isp, request.result.upper())
+                if request
+                else (None,) * 3
+            )
+            rows[user, event["type"], event["ms"], *place] += 1
+    return rows
