@@ -25,7 +25,14 @@ TRACKING_ID = re.compile(r"[A-Za-z0-9_-]{54}==")
 EVENING = 1_780_077_600_000  # 2026-05-29 18:00 UTC
 BEFORE_MIDNIGHT = EVENING + 350 * 60_000  # 23:50
 SILVER_TABLES = ("player_events", "cdn_logs", "playback_session_days", "ip_ranges")
-GOLD_TABLES = ("noc_playback", "noc_cdn", "video_activity", "viewer_experience")
+GOLD_TABLES = (
+    "noc_playback",
+    "noc_cdn",
+    "noc_windows",
+    "noc_baseline",
+    "video_activity",
+    "viewer_experience",
+)
 # Seeds first: the logs are located by them.
 SEEDS = ("country_codes", "networks")
 SILVER = ("--select", *SEEDS, "path:models/silver/qos")
@@ -229,7 +236,7 @@ def sessions(events: Sequence[PlayerEvent]) -> set[tuple]:
 def split_sessions(events: Sequence[PlayerEvent]) -> list[tuple[tuple[str, str], list[dict]]]:
     """The events of each session, by time, as dicts with names in lower case.
 
-    Besides their fields they have `ms` (when they came about), `type` and `bytes`.
+    Besides their fields they have `ms` (when they came about), `arrived_ms`, `type` and `bytes`.
 
     Returns: ((viewer, video), events) of each.
     """
@@ -242,6 +249,7 @@ def split_sessions(events: Sequence[PlayerEvent]) -> list[tuple[tuple[str, str],
         fields["ms"] = int(event.arrived_ms) if is_wrong else fields["timestamp"]
         fields["type"] = fields["metrictype"].lower()
         fields["bytes"] = event.data
+        fields["arrived_ms"] = int(event.arrived_ms)
         by_pair[fields["user_id"], fields["video_id"], fields.get("session_id")].append(fields)
     return [
         (pair[:2], session)

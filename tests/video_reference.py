@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from statistics import median
 from typing import Any
 
 from video_lakehouse import TRACKING_ID, failure_of, split_sessions, stalls_of, startup_of
@@ -72,6 +73,8 @@ def noc_playback(
                 for name in ("device_type", "app_version")
             )
             cell = cells[(minute, *place, device, version, video)]
+            arrived = max(event["arrived_ms"] for event in of_minute)
+            cell.counts["newest_arrival"] = max(cell.counts["newest_arrival"], arrived)
             if request and request.viewer.is_bot:
                 cell.counts["bot_sessions"] += 1
             else:
@@ -263,3 +266,135 @@ def video_activity(
             )
             rows[user, event["type"], event["ms"], *place] += 1
     return rows
+
+
+# ---- windows, baseline, comparison
+
+WINDOW_MS, HOUR_MS = 300_000, 3_600_000
+FIELDS = ("country", "isp", "edge", "device_type", "app_version", "video_id")
+KINDS = ("country", "isp", "edge", "video_id", "device_type", "app_version")
+Figure = tuple[float, int | None, int | None, int, int | None]
+
+
+def p95(histogram: Counter) -> float:
+    buckets = sorted(histogram.elements())
+    place = -(-95 * len(buckets) // 100)
+    return math.exp((buckets[place - 1] + 0.5) / 20)
+
+
+def _starts(minute: int) -> range:
+    return range(minute - 4 * 60_000, minute + 60_000, 60_000)
+
+
+def noc_windows(
+    playback: Mapping[tuple, Cell], cdn: Mapping[tuple, Cell]
+) -> dict[tuple, dict[str, Figure]]:
+    """(value, numerator, denominator, sample, impacted) of each metric, by (window, kind, cohort).
+
+    Windows are named by the epoch ms of their start.
+    """
+    watched: dict[tuple, list[tuple[int, Cell]]] = defaultdict(list)
+    for (minute, *names), cell in playback.items():
+        named = dict(zip(FIELDS, names, strict=True))
+        cohorts = [("all", "all"), *((kind, named[kind]) for kind in KINDS)]
+        both = f"{named['app_version']}, {named['device_type']}"
+        cohorts.append(("app_version, device_type", both))
+        for start in _starts(minute):
+            for cohort in cohorts:
+                watched[start, *cohort].append((minute, cell))
+    asked: dict[tuple, list[Cell]] = defaultdict(list)
+    for (minute, edge, isp, _), cell in cdn.items():
+        for start in _starts(minute):
+            for cohort in (("all", "all"), ("edge", edge), ("isp", isp)):
+                asked[start, *cohort].append(cell)
+    found: dict[tuple, dict[str, Figure]] = defaultdict(dict)
+    for key, cells in watched.items():
+        found[key] |= _playback_figures(cells)
+    for key, some in asked.items():
+        found[key] |= _cdn_figures(some)
+    return found
+
+
+def _shares(parts: dict[str, tuple[int, int, int, int]]) -> dict[str, Figure]:
+    return {
+        name: (top / low, top, low, n, bad) for name, (top, low, n, bad) in parts.items() if low
+    }
+
+
+def _playback_figures(cells: list[tuple[int, Cell]]) -> dict[str, Figure]:
+    sums: Counter = Counter()
+    viewers: dict[str, set[str]] = defaultdict(set)
+    startups: Counter = Counter()
+    moments: Counter = Counter()
+    for minute, cell in cells:
+        sums.update(cell.counts)
+        startups.update(cell.histograms["startup_histogram"])
+        for name in ("viewers", "stalled_viewers", "failing_viewers"):
+            viewers[name] |= cell.viewers[name]
+        for place, plays in enumerate(cell.concurrent):
+            moments[minute, place] += plays
+    seen, stalled, failing = (
+        len(viewers[name]) for name in ("viewers", "stalled_viewers", "failing_viewers")
+    )
+    attempts, ended = sums["attempts"], sums["ended_plays"]
+    plays = max(moments.values())
+    waited = 1000 * sums["played_s"] + sums["stalled_ms"] + sums["seeking_ms"]
+    early, broken = sums["exits_before_start"], sums["start_failures_technical"]
+    figures = _shares(
+        {
+            "exit_before_start_share": (early, attempts, attempts, early),
+            "start_failure_share": (broken, attempts, attempts, broken),
+            "playback_failure_share": (sums["failed_plays"], ended, ended, sums["failed_plays"]),
+            "failing_client_share": (failing, seen, seen, failing),
+            "rebuffering_share": (sums["stalled_ms"], waited, seen, stalled),
+            "bitrate_bps": (sums["played_bits"], sums["rated_s"], seen, seen),
+            "attempts": (attempts, 1, attempts, attempts),
+            "concurrent_plays": (plays, 1, plays, plays),
+        }
+    )
+    if startups:
+        figures["startup_p95_ms"] = (p95(startups), None, None, startups.total(), None)
+    return figures
+
+
+def _cdn_figures(cells: list[Cell]) -> dict[str, Figure]:
+    sums: Counter = Counter()
+    histograms: dict[str, Counter] = defaultdict(Counter)
+    for cell in cells:
+        sums.update(cell.counts)
+        for name, histogram in cell.histograms.items():
+            histograms[name].update(histogram)
+    asked, cacheable = sums["requests"] - sums["client_aborts"], sums["cacheable_requests"]
+    broken = sums["origin_errors"] + sums["edge_errors"]
+    figures = _shares(
+        {
+            "hit_share": (sums["hits"], cacheable, cacheable, cacheable - sums["hits"]),
+            "cdn_error_share": (broken, asked, asked, broken),
+            "origin_error_share": (sums["origin_errors"], asked, asked, sums["origin_errors"]),
+        }
+    )
+    for name, histogram in histograms.items():
+        metric = name.replace("_histogram", "_p95_ms")
+        if histogram:
+            value = p95(histogram)
+            figures[metric] = (value, None, None, histogram.total(), None)
+    return figures
+
+
+def noc_baseline(windows: Mapping[tuple, Mapping[str, Figure]]) -> dict[tuple, tuple]:
+    """(baseline, deviation, windows) by (hour, kind, cohort, metric); all of the day before."""
+    hours = {start // HOUR_MS * HOUR_MS for start, *_ in windows}
+    values: dict[tuple, list[float]] = defaultdict(list)
+    for (start, *cohort), figures in windows.items():
+        if start % WINDOW_MS:
+            continue
+        for hour in hours:
+            if 0 < hour - start // HOUR_MS * HOUR_MS <= 24 * HOUR_MS:
+                for metric, figure in figures.items():
+                    values[hour, *cohort, metric].append(figure[0])
+    found = {}
+    for key, usual in values.items():
+        middle = median(usual)
+        distance = median(abs(value - middle) for value in usual)
+        found[key] = (middle, 1.4826 * distance, len(usual))
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 import video_reference as reference
 from video_lakehouse import GOLD, GOLD_TABLES, Lakehouse, contents, split_sessions, versions
 
-MINUTE = "unix_millis(minute) as minute"
+TIMES = ("minute", "newest_arrival_at")
 KEYS = {
     "noc_playback": ("country", "isp", "edge", "device_type", "app_version", "video_id"),
     "noc_cdn": ("edge", "isp", "resulttype"),
@@ -20,9 +20,14 @@ SKETCHES = ("viewers", "stalled_viewers", "failing_viewers")
 
 def cells(spark: Any, table: str) -> dict[tuple, dict[str, Any]]:
     """The table's other columns by its key; sketches as what they estimate."""
-    sketches = [f"theta_sketch_estimate({each}) as {each}" for each in SKETCHES]
-    columns = [name for name in spark.table(f"gold.{table}").columns if name not in SKETCHES]
-    columns = [MINUTE, *columns[1:], *(sketches if table == "noc_playback" else [])]
+    columns = [
+        f"theta_sketch_estimate({name}) as {name}"
+        if name in SKETCHES
+        else f"unix_millis({name}) as {name.removesuffix('_at')}"
+        if name in TIMES
+        else name
+        for name in spark.table(f"gold.{table}").columns
+    ]
     rows = [row.asDict() for row in spark.table(f"gold.{table}").selectExpr(*columns).collect()]
     keyed = {tuple(row.pop(name) for name in ("minute", *KEYS[table])): row for row in rows}
     assert len(keyed) == len(rows)
@@ -85,6 +90,80 @@ def test_every_metric_of_the_cdn_is_that_of_the_slow_reference(
 ) -> None:
     expected = reference.noc_cdn(video.service.requests.values())
     assert_cells(cells(spark, "noc_cdn"), expected)
+
+
+@pytest.fixture(scope="module")
+def windows(
+    video: Lakehouse, playback: dict[tuple, reference.Cell]
+) -> dict[tuple, dict[str, reference.Figure]]:
+    return reference.noc_windows(playback, reference.noc_cdn(video.service.requests.values()))
+
+
+def test_every_figure_of_a_window_is_that_of_the_slow_reference(
+    spark: Any, windows: dict[tuple, dict[str, reference.Figure]]
+) -> None:
+    rows = spark.sql(
+        "select unix_millis(window_start), cohort_kind, cohort, metric, value, numerator,"
+        " denominator, sample, impacted from gold.noc_windows"
+    ).collect()
+    found = {tuple(row[:4]): tuple(row[4:]) for row in rows}
+    assert len(found) == len(rows)
+    expected = {
+        (*key, metric): figure for key, some in windows.items() for metric, figure in some.items()
+    }
+    assert set(found) == set(expected)
+    for key, (value, *others) in found.items():
+        assert others == list(expected[key][1:]), key
+        assert value == pytest.approx(expected[key][0], rel=1e-12), key
+
+
+def test_the_baseline_is_the_median_of_the_windows_before(
+    spark: Any, windows: dict[tuple, dict[str, reference.Figure]]
+) -> None:
+    expected = reference.noc_baseline(windows)
+    rows = spark.sql(
+        "select unix_millis(hour), cohort_kind, cohort, metric, baseline, deviation, windows"
+        " from gold.noc_baseline where is_cold_start"
+    ).collect()
+    found = {tuple(row[:4]): tuple(row[4:]) for row in rows}
+    assert len(found) == len(rows) == spark.table("gold.noc_baseline").count()
+    assert set(found) == set(expected)
+    for key, figures in found.items():
+        assert figures == pytest.approx(expected[key], rel=1e-12), key
+
+
+def test_the_comparison_has_the_windows_that_have_ended(
+    spark: Any, video: Lakehouse, windows: dict[tuple, dict[str, reference.Figure]]
+) -> None:
+    newest = max(int(event.arrived_ms) for event in video.service.events)
+    rows = spark.sql(
+        "select unix_millis(window_start) as at, cohort_kind, cohort, metric, value, baseline,"
+        " previous_value, peers_value from gold.noc_compare"
+    ).collect()
+    assert Counter((row.at, row.cohort_kind, row.cohort, row.metric) for row in rows) == Counter(
+        (*key, metric)
+        for key, figures in windows.items()
+        if key[0] + reference.WINDOW_MS <= newest
+        for metric in figures
+    )
+    baseline = reference.noc_baseline(windows)
+    for row in rows:
+        kind = (row.cohort_kind, row.cohort)
+        usual = baseline.get((row.at // reference.HOUR_MS * reference.HOUR_MS, *kind, row.metric))
+        before = windows.get((row.at - reference.WINDOW_MS, *kind), {}).get(row.metric)
+        assert row.baseline == (usual and pytest.approx(usual[0], rel=1e-12))
+        assert row.previous_value == (before and pytest.approx(before[0], rel=1e-12))
+    peers = defaultdict(list)
+    for (at, kind, cohort), figures in windows.items():
+        for metric, figure in figures.items():
+            peers[at, kind, metric].append((cohort, figure))
+    for row in rows:
+        others = [f for name, f in peers[row.at, row.cohort_kind, row.metric] if name != row.cohort]
+        if others and others[0][2] is not None:
+            expected = sum(f[1] for f in others) / sum(f[2] for f in others)
+            assert row.peers_value == pytest.approx(expected, rel=1e-12)
+        else:
+            assert row.peers_value is None
 
 
 def test_every_event_stands_once_beside_its_request(spark: Any, video: Lakehouse) -> None:

@@ -109,6 +109,7 @@ session_minutes as (
         reported.stalled_ms,
         reported.seeking_ms,
         reported.errors,
+        reported.newest_arrival_at,
         reported._batch_id,
         has_news
     from minutes_apart
@@ -238,6 +239,7 @@ cells as (
         theta_sketch_agg(user_id) filter (where not is_bot and errors > 0) as failing_viewers,
         count_if(is_hosting and not is_bot) as hosting_sessions,
         count_if(is_bot) as bot_sessions,
+        max(newest_arrival_at) as newest_arrival_at,
         max(_batch_id) as _batch_id,
         max(_logs_batch_id) as _logs_batch_id
     from located_minutes
@@ -279,6 +281,7 @@ noc_playback as (
         failing_viewers,
         hosting_sessions,
         bot_sessions,
+        newest_arrival_at,
         _batch_id,
         _logs_batch_id
     from cells

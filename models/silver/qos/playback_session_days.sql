@@ -21,7 +21,7 @@
 ] %}
 {%- set minute_columns = [
     'minute', 'played_s', 'played_bits', 'rated_s', 'stalls', 'stalled_ms', 'seeking_ms', 'errors',
-    'tracking_id', 'events', '_batch_id',
+    'tracking_id', 'events', 'newest_arrival_at', '_batch_id',
 ] %}
 
 with
@@ -186,6 +186,7 @@ session_minutes as (
             cdn_tracking_id, struct(at_ms, seq, event_id)
         ) filter (where cdn_tracking_id is not null) as tracking_id,
         count(*) as events,
+        max(_arrived_at) as newest_arrival_at,
         max(_batch_id) as _batch_id
     from events_judged
     group by user_id, video_id, session_id, session_number, date_trunc('minute', event_at)
