@@ -132,20 +132,19 @@ def test_the_baseline_is_the_median_of_the_windows_before(
         assert figures == pytest.approx(expected[key], rel=1e-12), key
 
 
-def test_the_comparison_has_the_windows_that_have_ended(
+def test_the_comparison_sets_each_window_beside_what_it_is_compared_with(
     spark: Any, video: Lakehouse, windows: dict[tuple, dict[str, reference.Figure]]
 ) -> None:
     newest = max(int(event.arrived_ms) for event in video.service.events)
     rows = spark.sql(
-        "select unix_millis(window_start) as at, cohort_kind, cohort, metric, value, baseline,"
-        " previous_value, peers_value from gold.noc_compare"
+        "select unix_millis(window_start) as at, cohort_kind, cohort, metric, has_ended, value,"
+        " baseline, previous_value, peers_value from gold.noc_compare"
     ).collect()
     assert Counter((row.at, row.cohort_kind, row.cohort, row.metric) for row in rows) == Counter(
-        (*key, metric)
-        for key, figures in windows.items()
-        if key[0] + reference.WINDOW_MS <= newest
-        for metric in figures
+        (*key, metric) for key, figures in windows.items() for metric in figures
     )
+    ended = {row.at for row in rows if row.has_ended}
+    assert ended == {at for at, *_ in windows if at + reference.WINDOW_MS <= newest}
     baseline = reference.noc_baseline(windows)
     for row in rows:
         kind = (row.cohort_kind, row.cohort)

@@ -34,12 +34,13 @@ newest_arrival as (
 
 ),
 
-ended_windows as (
+windows_judged as (
 
-    select windows.*
+    select
+        windows.*,
+        windows.window_start + interval 5 minutes <= newest_arrival.newest_arrival_at as has_ended
     from windows
-    inner join newest_arrival
-        on windows.window_start + interval 5 minutes <= newest_arrival.newest_arrival_at
+    cross join newest_arrival
 
 ),
 
@@ -48,9 +49,9 @@ windows_with_peers as (
     select
         *,
         -- of sums, less its own
-        (sum(numerator) over of_kind - numerator)
-        / nullif(sum(denominator) over of_kind - denominator, 0) as peers_value
-    from ended_windows
+        ((sum(numerator) over of_kind) - numerator)
+        / nullif((sum(denominator) over of_kind) - denominator, 0) as peers_value
+    from windows_judged
     window of_kind as (partition by window_start, cohort_kind, metric)
 
 ),
@@ -77,6 +78,7 @@ noc_compare as (
         windows_with_previous.cohort_kind,
         windows_with_previous.cohort,
         windows_with_previous.metric,
+        windows_with_previous.has_ended,
         windows_with_previous.value,
         windows_with_previous.sample,
         windows_with_previous.impacted,
