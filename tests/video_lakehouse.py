@@ -30,12 +30,12 @@ GOLD_TABLES = (
     "noc_cdn",
     "noc_windows",
     "noc_baseline",
+    "alert_judgements",
     "video_activity",
     "viewer_experience",
 )
-# Seeds first: the logs are located by them.
-SEEDS = ("country_codes", "networks")
-SILVER = ("--select", *SEEDS, "path:models/silver/qos")
+SEEDS = ("country_codes", "networks", "alert_rules")
+SILVER = ("--select", "country_codes", "networks", "path:models/silver/qos")
 GOLD = ("--select", "path:models/gold/qos")
 
 
@@ -211,11 +211,16 @@ class Lakehouse:
         self.gold = contents(spark, "gold", GOLD_TABLES)
 
     def _request_of_a_late_row(self) -> str:
-        """The request that is the newest of the most minutes of sessions."""
+        """The request that is the newest of the most minutes of sessions, after midnight.
+
+        Later than what baselines rest on: a window is judged by what was usual then.
+        """
         newest = {}
+        midnight = BEFORE_MIDNIGHT + 11 * 60_000
         for number, (_, session) in enumerate(split_sessions(self.service.events)):
             for event in session:
-                if event.get("cdn_tracking_id") in self.service.requests:
+                request = self.service.requests.get(event.get("cdn_tracking_id"))
+                if request and min(request.ended_ms, event["ms"]) > midnight:
                     newest[number, event["ms"] // 60_000] = event["cdn_tracking_id"]
         ((found, _),) = Counter(newest.values()).most_common(1)
         return found

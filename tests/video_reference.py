@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -398,3 +400,115 @@ def noc_baseline(windows: Mapping[tuple, Mapping[str, Figure]]) -> dict[tuple, t
         distance = median(abs(value - middle) for value in usual)
         found[key] = (middle, 1.4826 * distance, len(usual))
     return found
+
+
+# ---- alerts
+
+Breaches = dict[tuple[int, str], dict[str, Figure]]
+
+
+def read_rules() -> list[dict[str, Any]]:
+    """The rows of seeds/alert_rules.csv, numbers as numbers."""
+    with (Path(__file__).parent.parent / "seeds" / "alert_rules.csv").open() as file:
+        return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def alert_judgements(
+    windows: Mapping[tuple, Mapping[str, Figure]], rules: Sequence[Mapping[str, Any]]
+) -> Breaches:
+    """The figures that break a rule, by cohort, of each (window, rule)."""
+    baseline = noc_baseline(windows)
+    found: Breaches = {(start, rule["rule"]): {} for start, *_ in windows for rule in rules}
+    for (start, kind, cohort), figures in windows.items():
+        for rule in rules:
+            figure = figures.get(rule["metric"])
+            if figure is None or rule["cohort_kind"] != kind:
+                continue
+            usual, deviation = None, None
+            if rule["reference"] == "baseline":
+                hour = start // HOUR_MS * HOUR_MS
+                known = baseline.get((hour, kind, cohort, rule["metric"]))
+                usual, deviation = known[:2] if known else (None, None)
+            elif rule["reference"] == "peers":
+                usual = _peers(windows, start, kind, cohort, rule["metric"])
+            if _is_broken(rule, figure, usual, deviation):
+                found[start, rule["rule"]][cohort] = figure
+    return found
+
+
+def _peers(
+    windows: Mapping[tuple, Mapping[str, Figure]], start: int, kind: str, cohort: str, metric: str
+) -> float | None:
+    others = [
+        figures[metric]
+        for (at, its_kind, name), figures in windows.items()
+        if (at, its_kind) == (start, kind) and name != cohort and metric in figures
+    ]
+    return sum(f[1] for f in others) / sum(f[2] for f in others) if others else None
+
+
+def _is_broken(
+    rule: Mapping[str, Any], figure: Figure, usual: float | None, deviation: float | None
+) -> bool:
+    value, _, _, sample, impacted = figure
+    if sample < rule["least_sample"]:
+        return False
+    if rule["least_impacted"] and (impacted is None or impacted < rule["least_impacted"]):
+        return False
+    if rule["reference"] != "none" and usual is None:
+        return False
+    side = 1 if rule["direction"] == "above" else -1
+    limits = [rule["bound"]]
+    if usual is not None:
+        limits.append(usual * rule["factor"] + rule["margin"])
+    if rule["deviations"]:
+        limits.append(usual + side * rule["deviations"] * deviation)
+    return all(side * value > side * limit for limit in limits)
+
+
+def alerts(
+    breaches: Breaches, rules: Sequence[Mapping[str, Any]], newest_ms: int
+) -> set[tuple[str, str, str, int, int | None, int]]:
+    """(rule, cohort, state, started, fired, windows) of each; times as epoch ms."""
+    found = set()
+    for rule in rules:
+        mine = {start: some for (start, which), some in breaches.items() if which == rule["rule"]}
+        for cohort in {name for some in mine.values() for name in some}:
+            broken = sorted(
+                start
+                for start, some in mine.items()
+                if cohort in some and start + WINDOW_MS <= newest_ms
+            )
+            for episode in _episodes(broken, rule["clear_after"]):
+                fired = _fired(episode, int(rule["fire_after"]))
+                is_over = episode[-1] + WINDOW_MS + rule["clear_after"] * 60_000 <= newest_ms
+                if fired is None:
+                    state = "passed" if is_over else "pending"
+                else:
+                    state = "resolved" if is_over else "firing"
+                found.add((rule["rule"], cohort, state, episode[0], fired, len(episode)))
+    return found
+
+
+def _episodes(starts: Sequence[int], clear_after: float) -> list[list[int]]:
+    episodes: list[list[int]] = []
+    for start in starts:
+        if not episodes or start - episodes[-1][-1] > clear_after * 60_000:
+            episodes.append([])
+        episodes[-1].append(start)
+    return episodes
+
+
+def _fired(episode: Sequence[int], fire_after: int) -> int | None:
+    """The end of the first window that is the last of so many in a row."""
+    for start in episode:
+        if all(start - back * 60_000 in episode for back in range(fire_after)):
+            return start + WINDOW_MS
+    return None

@@ -165,6 +165,27 @@ def test_the_comparison_sets_each_window_beside_what_it_is_compared_with(
             assert row.peers_value is None
 
 
+def test_rules_are_broken_and_alerts_are_those_of_the_slow_reference(
+    spark: Any, video: Lakehouse, windows: dict[tuple, dict[str, reference.Figure]]
+) -> None:
+    rules = reference.read_rules()
+    expected = reference.alert_judgements(windows, rules)
+    rows = spark.sql(
+        "select unix_millis(window_start), rule, breaches from gold.alert_judgements"
+    ).collect()
+    found = {(at, rule): {each["cohort"] for each in breaches} for at, rule, breaches in rows}
+    assert len(found) == len(rows)
+    assert found == {key: set(some) for key, some in expected.items()}
+    newest = max(int(event.arrived_ms) for event in video.service.events)
+    told = spark.sql(
+        "select rule, cohort, state, unix_millis(started_at), unix_millis(fired_at), windows"
+        " from gold.alerts"
+    ).collect()
+    alerts = reference.alerts(expected, rules, newest)
+    assert Counter(map(tuple, told)) == Counter(alerts)
+    assert {"firing", "resolved"} & {state for _, _, state, *_ in alerts}
+
+
 def test_every_event_stands_once_beside_its_request(spark: Any, video: Lakehouse) -> None:
     rows = spark.sql(
         "select user_id, type, unix_millis(event_at) as at, location, isp, resulttype"
