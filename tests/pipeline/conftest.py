@@ -28,8 +28,8 @@ def live(spark: Any, lakehouse: Path, live_folder: TinyProject) -> LiveProject:
 
 @pytest.fixture(scope="session")
 def video(spark: Any, dbt: Callable[..., Any]) -> video_lakehouse.Lakehouse:
-    """The video tables, built once for test_video_gold.py and test_video_silver.py.
+    """The video tables, built once for test_video_gold.py, _live.py and _silver.py.
 
-    No file may stand between these two: a test that asks for an empty lakehouse drops the tables.
+    No other file may stand between these: a test that asks for an empty lakehouse drops the tables.
     """
     return video_lakehouse.Lakehouse(spark, dbt, video_lakehouse.eventful_service())
