@@ -1,8 +1,9 @@
-"""The engine under use: producers send, people read and run dbt, and it is killed at random.
+"""The engine under use: producers send, people read and run dbt, all tables are compacted and
+vacuumed beside them, and it is killed at random.
 
 For MINUTES (default none), and until it has been ended in each manner; SEED chooses the moments
-and the order. Both are printed. In the end bronze, silver and gold hold what was sent, as sets, against
-a slow reference.
+and the order. Both are printed. In the end bronze, silver and gold hold what was sent, as sets,
+against a slow reference.
 """
 
 from __future__ import annotations
@@ -152,9 +153,11 @@ def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
             engine.kill(with_jvm=manner == "SIGKILL with JVM")
         kills += 1
         print(f"ended by {manner}", flush=True)
+        engine.owe_maintenance()
         engine.start()
     sender.stop()
     settle(engine, sender)
+    wait_for(lambda: not engine.owed(), DRAIN_TIMEOUT_S, f"maintained; {engine.status()}")
 
     done = engine.run(DBT, "run", "--target", "engine", "--select", "average_close")
     assert done.returncode == 0, done.stdout + done.stderr
