@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loaders.batch_settings import suit_batch
+from loaders.causes import brief_errors
 from loaders.compaction import CHECK_EVERY, compact_if_fragmented
 from loaders.counting import Counting
 from loaders.delta_log import last_transaction
@@ -103,6 +104,7 @@ def batch_writer(
     first_batch_id: int | None = None
     begun = begun_batches(checkpoint)
 
+    @brief_errors()
     def write(batch: DataFrame, spark_batch_id: int) -> None:
         nonlocal first_batch_id
         started = time.monotonic()

@@ -20,7 +20,6 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from loaders.causes import root_cause
 from loaders.feeds import read_feeds
 from loaders.journal import Backlog, Progress, write_progress
 
@@ -205,22 +204,3 @@ def test_a_root_that_cannot_be_written_is_said_before_spark_starts(tmp_path: Pat
     assert shown.returncode == 2
     assert "cannot write to LAKEHOUSE_ROOT" in shown.stderr
     assert "Traceback" not in shown.stderr
-
-
-@pytest.mark.parametrize(
-    ("message", "cause"),
-    [
-        ("[STREAM_FAILED] Query [id = 1] terminated", "[STREAM_FAILED] Query [id = 1] terminated"),
-        (
-            (
-                "x\nTraceback:\n  File\npyspark.errors.PythonException: thrown from the worker:\n"
-                "loaders.sources.object_state.StateLost: /s knows 1 of 2\n SQLSTATE: 3\n"
-                "=== Streaming Query ===\nIdentifier: [id = 1]"
-            ),
-            "/s knows 1 of 2",
-        ),
-        ("x\nbotocore.exceptions.NoCredentialsError: none found", "NoCredentialsError: none found"),
-    ],
-)
-def test_the_cause_of_a_failed_query_is_its_innermost_error(message: str, cause: str) -> None:
-    assert root_cause(message) == cause
