@@ -80,6 +80,7 @@ class Kind(ABC):
             `error` and `raw` are null in a good row.
         data: the record, null in a row that holds none or a bad one.
         modified_at, _ingested_at: when the record or its object came about, and was planned.
+        partition_key: of a stream's record.
 
         And what its counting needs.
         """
@@ -122,10 +123,12 @@ class Objects(Kind):
     """
 
     def received(self, batch: DataFrame) -> DataFrame:
+        from pyspark.sql import functions as F
 
         return batch.select(
             *_renamed(container="bucket", item="key", version="version"),
             *("ordinal", "offset_bytes", "raw", "error", "data", "modified_at"),
+            F.lit(None).cast("string").alias("partition_key"),
             *("received", "broken", "size_bytes"),
             *_renamed(_bucket="bucket", _key="key", _version="version", _ordinal="ordinal"),
             *_renamed(_modified_at="modified_at"),
@@ -198,7 +201,8 @@ class StreamRecords(Kind):
             F.lit(1).cast("bigint").alias("received"),
             F.octet_length("data").cast("bigint").alias("size_bytes"),
             _position(F.col("sequenceNumber")).alias("position"),
-            *_renamed(_partition_key="partitionKey", _stream="stream", _shard="shardId"),
+            *_renamed(partition_key="partitionKey", _partition_key="partitionKey"),
+            *_renamed(_stream="stream", _shard="shardId"),
             *_renamed(_sequence="sequenceNumber", _subsequence="subSequenceNumber"),
             *_renamed(_arrived_at="approximateArrivalTimestamp"),
             "_ingested_at",
