@@ -34,8 +34,8 @@ from loaders.sources.ddl import parse_columns
 from loaders.sources.json_columns import ColumnParser
 from loaders.sources.schemas import (
     Evolution,
-    NewColumns,
     FolderSchemas,
+    NewColumns,
     added_columns,
     apply_hints,
     grow,
