@@ -513,6 +513,8 @@ def _candidates(
     rows = rows.where(
         F.col("reason") == reason if reason else F.col("reason") != OVERWRITE_REASON
     ).drop("feed", "ingested_at")
+    if is_stream:  # its records stand in no object that could be fetched again
+        rows = rows.where(F.col("reason").isin(sorted(_JUDGED_ALONE)))
     names = ["batch_id", "container", "item", *([] if is_stream else ["version"])]
     ledger = (
         spark.table(LEDGER)

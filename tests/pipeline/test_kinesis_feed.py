@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import uuid
@@ -50,7 +51,9 @@ class Events:
             (f"key-{n % 7}", json.dumps({"n": n, "é": "ü"}).encode() + b"\r\n"[: n % 3])
             for n in range(start, start + number)
         ]
-        self._put(pairs)
+        # Some are compressed, as CloudWatch Logs does it.
+        packed = [(key, gzip.compress(data)) if "-3" in key else (key, data) for key, data in pairs]
+        self._put(packed)
         self.kept += pairs
 
     def put_broken(self) -> None:
