@@ -157,7 +157,13 @@ class Bench:
         whole, steady = SMALL[1] / spent[1], (SMALL[1] - SMALL[0]) / _more(spent)
         table.add_row(f"objects of 10 KiB a second, S3, a run of {SMALL[1]:,}", f"{whole:,.0f}")
         table.add_row(f"the same, beyond the first {SMALL[0]:,}", f"{steady:,.0f}")
-        table.add_row("a batch of one record, median s", f"{statistics.median(durations[2:]):.2f}")
+        typical = {
+            phase: statistics.median(batch.get(phase, 0) for batch in durations[2:]) / 1000
+            for phase in durations[-1]
+        }
+        table.add_row("a batch of one record, median s", f"{typical.pop('triggerExecution'):.2f}")
+        for phase, seconds in typical.items():
+            table.add_row(f"  of which {phase}", f"{seconds:.2f}")
         self.console.print(table)
 
     def print_kinesis(self) -> None:
@@ -204,16 +210,14 @@ class Bench:
             raise SystemExit(f"bench: {failed}")
         return sum(kept)
 
-    def batches(self, feed: Feed) -> list[float]:
-        """Seconds of each batch, from trigger to trigger."""
+    def batches(self, feed: Feed) -> list[dict[str, int]]:
+        """What Spark says of each batch's phases, ms."""
         from loaders.run import start
 
         query = start(self.spark, feed, lambda _: None, once=True)
         query.awaitTermination()
         return [
-            progress.durationMs["triggerExecution"] / 1000
-            for progress in query.recentProgress
-            if progress.numInputRows
+            dict(progress.durationMs) for progress in query.recentProgress if progress.numInputRows
         ]
 
     def text(self, folder: Path) -> int:

@@ -69,12 +69,18 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
     """Create a feed's bronze table, the ledger and the quarantine where they do not exist.
 
     With its location named, a table whose files are there and whose entry in the metastore is
-    lost is registered again (Delta refuses that to a table without one).
+    lost is registered again (Delta refuses that to a table without one, and to one whose
+    properties are named).
     """
+    measured = ",".join(kind.measured)
     wanted = {
-        table: (kind.columns, ", ".join(kind.layout.clustered_by)),
-        LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item"),
-        QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
+        table: (
+            kind.columns,
+            ", ".join(kind.layout.clustered_by),
+            f"tblproperties ('delta.dataSkippingStatsColumns' = '{measured}')",
+        ),
+        LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item", ""),
+        QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id", ""),
     }
     # A statement for a table that is there would read its log.
     missing = [name for name in wanted if not spark.catalog.tableExists(f"bronze.{name}")]
@@ -82,11 +88,18 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
         return
     schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
     for name in missing:
-        columns, clustered_by = wanted[name]
+        columns, clustered_by, properties = wanted[name]
+        location = f"{schema['info_value']}/{name.lower()}"
+        properties = "" if _is_there(spark, f"{location}/_delta_log") else properties
         spark.sql(
             f"create table if not exists bronze.{name} ({columns}) using delta "
-            f"cluster by ({clustered_by}) location '{schema['info_value']}/{name.lower()}'"
+            f"cluster by ({clustered_by}) {properties} location '{location}'"
         )
+
+
+def _is_there(spark: SparkSession, folder: str) -> bool:
+    path = spark._jvm.org.apache.hadoop.fs.Path(folder)
+    return path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(path)
 
 
 def batch_writer(
