@@ -157,19 +157,21 @@ def test_watch_draws_status_anew_until_ctrl_c(tmp_path: Path) -> None:
     )
     os.close(theirs)
 
-    def read_until(words: bytes) -> None:
+    def read_until(*words: bytes) -> None:
         seen = b""
-        while words not in seen:
+        while not all(each in seen for each in words):
             ready, _, _ = select.select([ours], [], [], 60)
             assert ready, seen
             seen += os.read(ours, 10_000)
 
     try:
-        read_until(b"7 + 3")
-        read_until(b"oldest object waiting: stocks/prices/a.json")
-        read_until(b"shardId-000000000000: 90 s behind")
-        read_until(b"dead letters: 2")
-        read_until(b"expired unread 1 times")
+        read_until(
+            b"7 + 3",
+            b"oldest object waiting: stocks/prices/a.json",
+            b"shardId-000000000000: 90 s behind",
+            b"dead letters: 2",
+            b"expired unread 1 times",
+        )
         write_progress(tmp_path, replace(A_PROGRESS, backlog=Backlog(queue_messages=8)))
         read_until(b"8 + 0")
         watching.send_signal(signal.SIGINT)
