@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,14 +69,12 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
     """Create a feed's bronze table, the ledger and the quarantine where they do not exist.
 
     With its location named, a table whose files are there and whose entry in the metastore is
-    lost is registered again. Delta refuses that to a table without one, and where the properties
-    are not exactly the table's.
+    lost is registered again (Delta refuses that to a table without one).
     """
-    measured = {"delta.dataSkippingStatsColumns": ",".join(kind.measured)}
-    wanted: dict[str, tuple[str, str, Mapping[str, str]]] = {
-        table: (kind.columns, ", ".join(kind.layout.clustered_by), measured),
-        LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item", {}),
-        QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id", {}),
+    wanted = {
+        table: (kind.columns, ", ".join(kind.layout.clustered_by)),
+        LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item"),
+        QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
     }
     # A statement for a table that is there would read its log.
     missing = [name for name in wanted if not spark.catalog.tableExists(f"bronze.{name}")]
@@ -84,24 +82,11 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
         return
     schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
     for name in missing:
-        columns, clustered_by, properties = wanted[name]
-        location = f"{schema['info_value']}/{name.lower()}"
-        known = _properties(spark, location)
-        entries = (properties if known is None else known).items()
-        listed = ", ".join(f"'{key}' = '{value}'" for key, value in entries)
+        columns, clustered_by = wanted[name]
         spark.sql(
             f"create table if not exists bronze.{name} ({columns}) using delta "
-            f"cluster by ({clustered_by}) {f'tblproperties ({listed})' if listed else ''} "
-            f"location '{location}'"
+            f"cluster by ({clustered_by}) location '{schema['info_value']}/{name.lower()}'"
         )
-
-
-def _properties(spark: SparkSession, location: str) -> Mapping[str, str] | None:
-    """Those of the Delta table that lies there; None: there is none."""
-    path = spark._jvm.org.apache.hadoop.fs.Path(f"{location}/_delta_log")
-    if not path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(path):
-        return None
-    return spark.sql(f"describe detail delta.`{location}`").first()["properties"]
 
 
 def batch_writer(

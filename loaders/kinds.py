@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _OBJECT = ("container", "item", "version")  # what identifies one
 
-_PLACES = ("_ordinal", "_subsequence")  # within an object or a record
-
 # Literals, and ranges, of the longest list that is pushed down to the ledger in one predicate.
 _MAX_IN_LIST = 2000
 _MAX_RANGES = 100
@@ -69,18 +67,6 @@ class Kind(ABC):
             for name, (kind, expression) in self.layout.extracted.items()
         )
         return f"{extracted}{self.layout.record_column} string, {self.provenance}"
-
-    @property
-    def measured(self) -> list[str]:
-        """Columns of which Delta notes each file's least and greatest value.
-
-        Those that leave files out: of batches and times. To note them of all columns, of which
-        most are text, costs two of nine microseconds a row; a record's first bytes tell nothing.
-        """
-        times = ("timestamp", "bigint")
-        columns = (column.split() for column in self.provenance.split(","))
-        measured = [name for name, kind in columns if kind in times and name not in _PLACES]
-        return list(dict.fromkeys([*self.layout.extracted, *self.layout.clustered_by, *measured]))
 
     def stored(self, rows: DataFrame, columns: Sequence[str]) -> DataFrame:
         """The rows as the bronze table of these columns takes them: without those extracted."""
