@@ -271,7 +271,11 @@ judged_sessions as (
         intent_ms is not null or first_frame_ms is not null as is_attempt,
         first_frame_ms is not null as is_play,
         -- 0 where the page had loaded before the viewer pressed play
-        greatest(first_frame_ms - intent_ms, 0) as startup_ms,
+        case
+            -- greatest passes over a null
+            when first_frame_ms is not null and intent_ms is not null
+                then greatest(first_frame_ms - intent_ms, 0)
+        end as startup_ms,
         fatal_error.error_code as failure_code,
         case
             when fatal_error is not null then coalesce(fatal_error.error_class, 'technical')
