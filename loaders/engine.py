@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from loaders.bronze import BatchReport, ensure_tables
 from loaders.cycles import Cycles
 from loaders.dbt_project import DbtProject
-from loaders.feeds import Feed
+from loaders.feeds import Feed, read_feeds
 from loaders.http_page import serving_page
 from loaders.listener import listening
 from loaders.live import LiveBatch, LiveModel, LiveNotice, live_models, start_live, stop_live
@@ -184,7 +184,12 @@ class Engine:
             )
             report = listener.noting(self._report)
             stack.enter_context(serving_sql(self._spark))
-            self.cycles = Cycles(self._spark, self._root.path, DbtProject(self._root.path))
+            self.cycles = Cycles(
+                self._spark,
+                self._root.path,
+                DbtProject(self._root.path),
+                idle=idle_tables(self._feeds),
+            )
             self._supervisor.start(
                 [
                     *(self._feed_task(streams, feed, report) for feed in self._feeds),
@@ -267,6 +272,8 @@ class Engine:
         return done
 
     def _start_live(self, models: Sequence[LiveModel], told: Sequence[ToldModel]) -> None:
+        idle = idle_tables(self._feeds)
+        models = [model for model in models if {each.table.lower() for each in model.inputs} - idle]
         # dbt changes settings of the engine's own session.
         publisher = Publisher(self._spark.newSession())
         report = publisher.noting(self._tell)
@@ -300,6 +307,15 @@ class Engine:
             note_run(path, operation, begun)
             done.append(operation.name)
         return ", ".join(done) or None
+
+
+def idle_tables(feeds: Sequence[Feed]) -> set[str]:
+    """The tables of the feeds that are declared, but not among those that run."""
+
+    def tables(some: Iterable[Feed]) -> set[str]:
+        return {f"bronze.{feed.table}".lower() for feed in some}
+
+    return tables(read_feeds().values()) - tables(feeds)
 
 
 class Models(Task):

@@ -12,13 +12,14 @@ from types import SimpleNamespace
 import pytest
 
 import demo.__main__ as command
-from demo import build, stocks, summary
+from demo import build, stocks, summary, use_cases
 from demo.stocks import Delivery
 from loaders.dbt_project import BuildError, DbtProject, Result
 from loaders.session import PROJECT_ROOT
 
 FIRST, LAST = date(2010, 1, 4), date(2010, 2, 5)
 NEXT = date(2010, 2, 8)
+STOCKS = [case for case in use_cases.USE_CASES if case.name == "stocks"]
 
 
 @pytest.fixture
@@ -59,9 +60,9 @@ def test_data_is_loaded_built_shown_and_next_time_only_what_is_new(
     monkeypatch.setenv("LANDING", str(tmp_path))
 
     def run():
-        command.load(spark)
+        command.load(spark, STOCKS)
         command.build_tables(lakehouse, DbtProject(lakehouse))
-        command.show(lakehouse, spark)
+        command.show(lakehouse, spark, STOCKS)
         return capsys.readouterr().out
 
     (lakehouse / "target" / "green_build").unlink(missing_ok=True)
@@ -92,7 +93,7 @@ def test_data_is_loaded_built_shown_and_next_time_only_what_is_new(
     assert figures["viewPE"].size_bytes is None
 
     deliver(tmp_path, NEXT, NEXT)
-    command.load(spark)
+    command.load(spark, STOCKS)
     assert "stocks_daily_prices: 4 records of 1 objects" in capsys.readouterr().out
     assert not build.is_current(lakehouse)
 
@@ -143,7 +144,7 @@ def test_a_failed_build_names_the_node_and_the_cause_in_one_line():
     ],
 )
 def test_what_was_new_is_said_in_words(delivery, words):
-    assert command.describe(delivery) == words
+    assert use_cases.describe(delivery) == words
 
 
 # ---- how it ends
@@ -160,7 +161,7 @@ def test_an_unwritable_root_is_one_line_and_exit_code_1(main, tmp_path, monkeypa
 
 def test_an_unknown_use_case_is_refused_with_those_there_are(main, capsys):
     assert main("--only", "games") == 2
-    assert "'games' is not 'stocks'" in capsys.readouterr().err
+    assert "'games' is not one of 'stocks', 'video'" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_one_line_and_exit_code_1(tmp_path):
@@ -192,7 +193,7 @@ def test_the_embedded_aws_is_stopped_whatever_ends_the_demo(
 ):
     endpoints = []
 
-    def interrupted():
+    def interrupted(cases):
         endpoints.append(os.environ["AWS_ENDPOINT_URL"])
         raise trouble
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from loaders.engine import idle_tables
+from loaders.feeds import read_feeds
 from loaders.graph import graph_of
 
 
 def manifest(models: dict[str, tuple[str, list[str]]]):
-    """{name: (materialization, parents)}, with one source `events`."""
-    children = {"source.p.events": []}
+    """{name: (materialization, parents)}, with the sources `events` and `orders`."""
+    children = {"source.p.events": [], "source.p.orders": []}
     nodes = {}
     for name, (kept, parents) in models.items():
         unique_id = f"model.p.{name}"
@@ -20,7 +22,8 @@ def manifest(models: dict[str, tuple[str, list[str]]]):
         }
         children.setdefault(unique_id, [])
         for parent in parents:
-            key = "source.p.events" if parent == "events" else f"model.p.{parent}"
+            is_source = parent in ("events", "orders")
+            key = f"source.p.{parent}" if is_source else f"model.p.{parent}"
             children.setdefault(key, []).append(unique_id)
     nodes["test.p.some"] = {
         "name": "some",
@@ -29,9 +32,16 @@ def manifest(models: dict[str, tuple[str, list[str]]]):
     }
     children["model.p." + next(iter(models))].append("test.p.some")
     return {
-        "sources": {"source.p.events": {"schema": "bronze", "identifier": "Events"}},
+        "sources": {
+            "source.p.events": {"schema": "bronze", "identifier": "Events"},
+            "source.p.orders": {"schema": "bronze", "identifier": "Orders"},
+        },
         "nodes": nodes,
         "child_map": children,
+        "parent_map": {
+            child: [parent for parent, those in children.items() if child in those]
+            for child in nodes
+        },
     }
 
 
@@ -54,6 +64,7 @@ def test_live_models_are_written_by_others_and_followed():
     graph = graph_of(manifest(MODELS))
     assert graph.tables == {
         "source.p.events": "bronze.events",
+        "source.p.orders": "bronze.orders",
         "model.p.perMinute": "gold.perminute",
     }
     assert graph.below["model.p.perMinute"] == {"model.p.summed"}
@@ -63,3 +74,25 @@ def test_live_models_are_written_by_others_and_followed():
 def test_everything_else_is_built_once_at_the_start():
     names = graph_of(manifest(MODELS)).names.values()
     assert set(names) == {"parsed", "typed", "shown", "summed", "apart"}
+
+
+def test_what_stands_only_on_tables_that_nobody_writes_is_left_out():
+    models = {
+        **MODELS,
+        "ordered": ("incremental", ["orders"]),
+        "both": ("incremental", ["ordered", "typed"]),
+    }
+    everything = graph_of(manifest(models))
+    assert set(everything.names.values()) == {*models} - {"perMinute"}
+    graph = graph_of(manifest(models), idle={"bronze.events"})
+    # what `both` is built of besides comes along
+    assert set(graph.names.values()) == {"ordered", "both", "typed", "parsed"}
+    assert graph.below["source.p.orders"] == {"model.p.ordered", "model.p.both"}
+
+
+def test_the_tables_of_feeds_that_do_not_run_are_idle():
+    feeds = read_feeds()
+    running = [feeds["stocks_daily_prices"], feeds["stocks_fundamentals"]]
+    idle = {f"bronze.{feed.table}".lower() for feed in feeds.values() if feed not in running}
+    assert idle_tables(running) == idle > set()
+    assert idle_tables(list(feeds.values())) == set()

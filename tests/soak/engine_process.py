@@ -11,14 +11,21 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from loaders.maintenance import read_schedule
 
 FEEDS = ("stocks_daily_prices", "stocks_fundamentals")
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 300
 EXIT_TIMEOUT_S = 300  # of a loaded machine; the engine's own limit is 30
 POLL_S = 0.2
+SCHEDULE = read_schedule()
+# The daily ones; the weekly one takes minutes more.
+OPERATIONS = [operation.name for operation in SCHEDULE if operation.weekday is None]
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def free_port() -> int:
@@ -102,6 +109,22 @@ class EngineProcess:
         """SIGTERM; returns the exit code."""
         self._process.terminate()
         return self._process.wait(EXIT_TIMEOUT_S)
+
+    def owe_maintenance(self) -> None:
+        """As if they had not run for years: whoever starts next has the daily operations to do."""
+        record = self._maintained()
+        record.parent.mkdir(exist_ok=True)
+        now = datetime.now(UTC).isoformat()
+        said = {each.name: now if each.weekday else LONG_AGO.isoformat() for each in SCHEDULE}
+        record.write_text(json.dumps(said))
+
+    def owed(self) -> set[str]:
+        """The operations of maintenance that were not done since."""
+        said = json.loads(self._maintained().read_text())
+        return {name for name in OPERATIONS if said[name] == LONG_AGO.isoformat()}
+
+    def _maintained(self) -> Path:
+        return self.root / "progress" / "maintenance.json"
 
     def end(self) -> None:
         """Whatever is left of it, at the end of a test."""
