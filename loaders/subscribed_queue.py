@@ -7,7 +7,7 @@ is and says, as steps, what differs. Both queues are encrypted (SQS's own keys).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,6 +121,22 @@ class Step:
     action: str
     differs: tuple[str, ...]
     apply: Callable[[], Any]
+
+
+def step_lines(
+    steps: Sequence[Step], documents: Mapping[str, Any], *, dry_run: bool
+) -> Iterator[str]:
+    """What was done, for people; of a dry run what would be, and the documents by title."""
+    would = "would be " if dry_run else ""
+    for step in steps:
+        differs = f": {', '.join(step.differs)}" if step.differs else ""
+        state = "unchanged" if step.action == "keep" else f"{would}{step.action}d{differs}"
+        yield f"{step.resource}  {state}"
+    if all(step.action == "keep" for step in steps):
+        yield "nothing to change"
+    if dry_run:
+        for title, document in documents.items():
+            yield f"\n{title}:\n{json.dumps(document, indent=2)}"
 
 
 class QueueAccount:
@@ -245,6 +261,8 @@ _HINTS = {
     "404": "there is no such bucket",
     "403": "the bucket is another account's, or these credentials may not see it",
     "NotFound": "there is no such topic",
+    "NonExistentQueue": "there is no such queue",
+    "QueueDoesNotExist": "there is no such queue",
     "QueueDeletedRecently": "run the command again in a minute",
     "InvalidArgument": "S3 may not see the new topic yet: run the command again",
 }
