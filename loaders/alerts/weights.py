@@ -22,6 +22,9 @@ LOCATION = "CDN_WEIGHTS"
 MAX_TRIES = 20
 _OVERTAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 
+# What comes of reading and looking into JSON that is something else.
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 _Result = TypeVar("_Result")
 
 
@@ -50,7 +53,7 @@ def parse_weights(body: bytes) -> dict[str, Weight]:
         return {edge: _entry(edge, entry) for edge, entry in edges.items()}
     except WeightsError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except _UNREADABLE as error:
         raise WeightsError(
             f'no weights: {type(error).__name__}: {error}; write such as {{"edges": '
             f'{{"FRA56-P3": {{"weight": 0}}}}}}, or delete the object'
