@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from loaders.bronze import BatchReport
 
@@ -57,6 +57,24 @@ VIEWERS = """
     from silver.playback_sessions
     group by device_type
     order by sessions desc
+    limit 8
+"""
+
+
+ALERTS = """
+    select
+        rule,
+        cohort,
+        state,
+        severity,
+        layer,
+        date_format(started_at, 'HH:mm') as since,
+        date_format(fired_at, 'HH:mm') as fired,
+        round(worst_value, 3) as worst,
+        meaning
+    from gold.alerts
+    where fired_at is not null and suppressed_by is null
+    order by fired_at, severity, rule, cohort
     limit 8
 """
 
@@ -92,7 +110,7 @@ def demo(only: str | None) -> None:
     \b
     stocks  real daily bars and filings: all but the last ten trading sessions, then one session
             more with every run
-    video   simulated viewers of the last 20 minutes, and the CDN's log of them
+    video   simulated viewers of the last 20 minutes, in which an origin fails, and the CDN's log
 
     Everything lies under LAKEHOUSE_ROOT (default ./lakehouse); delete that folder to start over.
     """
@@ -221,9 +239,14 @@ def show_stocks(root: Path, spark: SparkSession) -> None:
 
 
 def show_video(_root: Path, spark: SparkSession) -> None:
-    """Print what viewers experienced, by kind of device."""
-    rows = spark.sql(VIEWERS)
-    table = Table(*rows.columns, title="what viewers experienced", title_justify="left", box=SIMPLE)
+    """Print what viewers experienced, by kind of device, and which alerts that raised."""
+    show_rows("what viewers experienced", spark.sql(VIEWERS))
+    show_rows("alerts", spark.sql(ALERTS))
+
+
+def show_rows(title: str, rows: DataFrame) -> None:
+    """Print a small table."""
+    table = Table(*rows.columns, title=title, title_justify="left", box=SIMPLE)
     for row in rows.collect():
         table.add_row(*("-" if cell is None else str(cell) for cell in row))
     console.print(table)
