@@ -1,0 +1,210 @@
+"""dashboard: first paint and refresh of the NOC page over a million rows of gold.noc_playback.
+
+The gold is generated, a day of a service with DASHBOARD_ROWS cells (default 1,000,000).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from deltalake import write_deltalake
+
+DAY = datetime(2026, 5, 1, tzinfo=UTC)
+MINUTES = 24 * 60
+SKETCHES = 20_000
+
+
+def write_gold(root: Path, rows: int, seed: int = 0) -> None:
+    """Write what the page reads below `root`, as dbt would have: a file an hour.
+
+    Args:
+        root: a LAKEHOUSE_ROOT.
+        rows: of noc_playback, spread evenly over the minutes of a day.
+        seed: the same seed, the same rows.
+    """
+    draw = np.random.default_rng(seed)
+    sketches = _sketches(seed)
+    a_minute = rows // MINUTES
+    for hour in range(24):
+        minutes = [DAY + timedelta(minutes=60 * hour + minute) for minute in range(60)]
+        write_deltalake(
+            str(root / "warehouse" / "gold.db" / "noc_playback"),
+            _playback(draw, sketches, minutes, a_minute),
+            mode="append",
+        )
+        write_deltalake(
+            str(root / "warehouse" / "gold.db" / "noc_cdn"), _cdn(draw, minutes), mode="append"
+        )
+    write_deltalake(str(root / "warehouse" / "gold.db" / "noc_baseline"), _baseline())
+
+
+def _sketches(seed: int) -> list[bytes]:
+    from datasketches import update_theta_sketch
+
+    draw = random.Random(seed)  # noqa: S311 - not for secrets
+    found = []
+    for _ in range(SKETCHES):
+        sketch = update_theta_sketch(12)
+        for _ in range(draw.randrange(1, 6)):
+            sketch.update(f"viewer {draw.randrange(50_000)}")
+        found.append(sketch.compact().serialize())
+    return found
+
+
+def _playback(
+    draw: np.random.Generator, sketches: list[bytes], minutes: list[datetime], cells: int
+) -> pa.Table:
+    rows = len(minutes) * cells
+    names = {
+        "country": ["USA", "DEU", "IND", "BRA", "GBR", "FRA", "JPN", "ZAF", "AUS", "Unavailable"],
+        "isp": [f"Network {number}" for number in range(12)],
+        "edge": [f"E{number:02}-P1" for number in range(16)],
+        "device_type": ["tv", "phone", "desktop", "Unavailable"],
+        "app_version": ["3.1.0", "3.2.0", "Unavailable"],
+        "video_id": [f"video-{number}" for number in range(40)],
+    }
+    sessions = draw.integers(1, 6, rows)
+    attempts = draw.integers(0, 3, rows)
+    failures = (draw.random(rows) < 0.01) & (attempts > 0)
+    exits = (draw.random(rows) < 0.03) & (attempts > 1)
+    plays = attempts - failures - exits
+    ended = draw.integers(0, 2, rows)
+    played = sessions * 55
+    stalls = (draw.random(rows) < 0.05).astype(int)
+    errors = (draw.random(rows) < 0.01).astype(int)
+    empty = sketches_of(draw, sketches, rows)
+    at = [minute for minute in minutes for _ in range(cells)]
+    columns: dict[str, Any] = {
+        "minute": pa.array(at, pa.timestamp("us", "UTC")),
+        **{name: draw.choice(values, rows) for name, values in names.items()},
+        "sessions": sessions,
+        "viewers": pa.array(sketches_of(draw, sketches, rows), pa.binary()),
+        "attempts": attempts,
+        "plays": plays,
+        "exits_before_start": exits.astype(int),
+        "start_failures_technical": failures.astype(int),
+        "start_failures_business": np.zeros(rows, int),
+        "startups": plays,
+        "startup_ms": plays * 900,
+        "startup_histogram": pa.array(
+            [
+                [{"bucket": int(bucket), "count": int(count)}] if count else []
+                for bucket, count in zip(draw.integers(110, 165, rows), plays, strict=True)
+            ],
+            pa.list_(pa.struct([("bucket", pa.int32()), ("count", pa.int64())])),
+        ),
+        "ended_plays": ended,
+        "failed_plays": ((draw.random(rows) < 0.005) & (ended > 0)).astype(int),
+        "concurrent_plays": pa.array([[int(n)] * 6 for n in sessions], pa.list_(pa.int64())),
+        "played_s": played,
+        "played_bits": played * draw.integers(1_000_000, 8_000_000, rows),
+        "rated_s": played,
+        "stalls": stalls,
+        "stalled_ms": stalls * draw.integers(200, 4000, rows),
+        "seeking_ms": draw.integers(0, 300, rows),
+        "stalled_viewers": pa.array(
+            [each if stalled else None for each, stalled in zip(empty, stalls, strict=True)],
+            pa.binary(),
+        ),
+        "errors": errors,
+        "failing_viewers": pa.array(
+            [each if failed else None for each, failed in zip(empty, errors, strict=True)],
+            pa.binary(),
+        ),
+        "newest_arrival_at": pa.array(
+            [each + timedelta(seconds=59) for each in at], pa.timestamp("us", "UTC")
+        ),
+    }
+    return pa.table(columns)
+
+
+def sketches_of(draw: np.random.Generator, sketches: list[bytes], rows: int) -> list[bytes]:
+    """As many of the sketches, drawn with replacement."""
+    return [sketches[place] for place in draw.integers(0, len(sketches), rows)]
+
+
+def _cdn(draw: np.random.Generator, minutes: list[datetime]) -> pa.Table:
+    cells = [
+        (minute, f"E{edge:02}-P1", f"Network {isp}", result)
+        for minute in minutes
+        for edge in range(16)
+        for isp in range(0, 12, 3)
+        for result in ("HIT", "MISS", "ERROR")
+    ]
+    rows = len(cells)
+    requests = draw.integers(5, 50, rows)
+    is_hit = np.array([cell[3] == "HIT" for cell in cells])
+    is_error = np.array([cell[3] == "ERROR" for cell in cells])
+    histogram = [
+        [{"bucket": int(bucket), "count": int(count)}]
+        for bucket, count in zip(draw.integers(40, 110, rows), requests, strict=True)
+    ]
+    entries = pa.list_(pa.struct([("bucket", pa.int32()), ("count", pa.int64())]))
+    zeros = np.zeros(rows, int)
+    return pa.table(
+        {
+            "minute": pa.array([cell[0] for cell in cells], pa.timestamp("us", "UTC")),
+            "edge": [cell[1] for cell in cells],
+            "isp": [cell[2] for cell in cells],
+            "resulttype": [cell[3] for cell in cells],
+            "requests": requests,
+            "bot_requests": zeros,
+            "sent_bytes": requests * 1_000_000,
+            "cacheable_requests": requests,
+            "hits": requests * is_hit,
+            "cacheable_bytes": requests * 1_000_000,
+            "hit_bytes": requests * is_hit * 1_000_000,
+            "first_bytes": requests,
+            "first_byte_ms": requests * 20,
+            "first_byte_histogram": pa.array(histogram, entries),
+            "slow_first_bytes": requests // 10,
+            "origin_first_bytes": requests * ~is_hit,
+            "origin_first_byte_ms": requests * ~is_hit * 60,
+            "origin_first_byte_histogram": pa.array(
+                [[] if hit else each for each, hit in zip(histogram, is_hit, strict=True)], entries
+            ),
+            "client_aborts": requests // 20 * is_error,
+            "origin_errors": requests // 30 * is_error,
+            "edge_errors": requests // 40 * is_error,
+            "other_errors": zeros,
+            "responses_4xx": requests // 20 * is_error,
+            "responses_5xx": requests // 30 * is_error,
+        }
+    )
+
+
+def _baseline() -> pa.Table:
+    rows = [
+        {
+            "hour": DAY + timedelta(hours=hour),
+            "cohort_kind": "all",
+            "cohort": "all",
+            "metric": metric,
+            "baseline": baseline,
+            "deviation": baseline / 20,
+        }
+        for hour in range(24)
+        for metric, baseline in (
+            ("concurrent_plays", 2080.0),
+            ("attempts", 3470.0),
+            ("start_failure_share", 0.0066),
+            ("exit_before_start_share", 0.01),
+            ("startup_p95_ms", 3400.0),
+            ("rebuffering_share", 0.0006),
+            ("playback_failure_share", 0.005),
+            ("bitrate_bps", 4_500_000.0),
+            ("hit_share", 0.33),
+            ("first_byte_p95_ms", 200.0),
+        )
+    ]
+    columns = pa.Table.from_pylist(rows)
+    return columns.set_column(0, "hour", columns["hour"].cast(pa.timestamp("us", "UTC")))

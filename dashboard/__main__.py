@@ -1,0 +1,52 @@
+"""python -m dashboard: serve the NOC page of LAKEHOUSE_ROOT on loopback, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from loaders.ports import HOST, port_from_environment, require_usable
+from loaders.session import ConfigurationError, lakehouse_root
+
+PORT = 8050
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    argparse.ArgumentParser(
+        prog="python -m dashboard",
+        description=(
+            f"Serve the NOC page of LAKEHOUSE_ROOT (default ./lakehouse) on {HOST}. "
+            f"DASHBOARD_PORT names the port (default {PORT}). It reads the Delta tables as they "
+            "stand, starts no Spark, and may run beside the engine."
+        ),
+    ).parse_args()
+    try:
+        port = port_from_environment("DASHBOARD_PORT", PORT)
+        require_usable(port, "DASHBOARD_PORT")
+    except ConfigurationError as error:
+        sys.exit(f"dashboard: {error}")
+    root = lakehouse_root()
+
+    import uvicorn  # the checks above come first, and fast
+
+    from dashboard.app import create_app
+    from dashboard.lakehouse import Lakehouse
+
+    lakehouse = Lakehouse(root)
+    if not lakehouse.has_tables():
+        print(f"dashboard: no gold tables under {root} yet: `make demo` or `make up` makes them")
+    print(f"dashboard: http://{HOST}:{port}/ (Ctrl-C ends it)", flush=True)
+    uvicorn.run(
+        create_app(lakehouse),
+        host=HOST,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+
+
+if __name__ == "__main__":
+    main()
