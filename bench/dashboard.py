@@ -5,11 +5,7 @@ The gold is generated, a day of a service with DASHBOARD_ROWS cells (default 1,0
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import tempfile
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any

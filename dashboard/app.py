@@ -60,10 +60,10 @@ TITLES = {
 log = logging.getLogger(__name__)
 
 
-def create_app(lakehouse: Lakehouse) -> Starlette:
+def create_app(lakehouse: Lakehouse) -> WithHeaders:
     """The application that shows a lakehouse."""
     dashboard = Dashboard(lakehouse)
-    return Starlette(
+    app = Starlette(
         routes=[
             *(Route(path, dashboard.page, methods=["GET"]) for path in PAGES),
             Route("/panels/{name}", dashboard.panel, methods=["GET"]),
@@ -73,7 +73,6 @@ def create_app(lakehouse: Lakehouse) -> Starlette:
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[
-            Middleware(WithHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS),
             Middleware(GZipMiddleware, minimum_size=2_000),
         ],
@@ -83,6 +82,7 @@ def create_app(lakehouse: Lakehouse) -> Starlette:
             Exception: dashboard.refuse,
         },
     )
+    return WithHeaders(app)
 
 
 async def health(_: Request) -> Response:

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Row = dict[str, Any]
+# Number of a table's newest commit, and when its file was written (ns): a table that was dropped
+# and made anew begins again at 0.
+Version = tuple[int, int]
 
 SQL = Path(__file__).parent / "sql"
+LOG = "_delta_log/{:020}.json"
 ANSWERS_KEPT = 128
 # A query reads nothing but the tables that are registered for it, and nothing from a network.
 CONFINED = {
@@ -89,18 +93,18 @@ class Lakehouse:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._tables: dict[str, tuple[int, DeltaTable]] = {}
+        self._tables: dict[str, tuple[Version, DeltaTable]] = {}
         self._answers: OrderedDict[Any, list[Row]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def versions(self, query: str) -> tuple[int, ...]:
-        """The versions of the tables that a query reads; -1 of one that is not there.
+    def versions(self, query: str) -> tuple[Version | None, ...]:
+        """The versions of the tables that a query reads; None of one that is not there.
 
         Costs a `stat` or two a table: anybody may ask each second.
         """
         with self._lock:
             return tuple(
-                -1 if (table := self._table(name)) is None else table.version()
+                None if self._table(name) is None else self._tables[name][0]
                 for name in tables_of(query)
             )
 
@@ -160,19 +164,18 @@ class Lakehouse:
         """The table at its newest version; None where there is none. Under the lock."""
         schema, _, identifier = name.partition(".")
         folder = self.root / "warehouse" / f"{schema}.db" / identifier.lower()
+        version, table = self._tables.get(name, (None, None))
         try:
-            log = (folder / "_delta_log").stat().st_ino
-        except OSError:
+            if table is None or _version(folder, table.version()) != version:
+                table = DeltaTable(str(folder))  # the first time, or another table stands there
+            elif (folder / LOG.format(table.version() + 1)).exists():
+                table.update_incremental()
+            self._tables[name] = (_version(folder, table.version()), table)
+        except (TableNotFoundError, FileNotFoundError):
             self._tables.pop(name, None)
             return None
-        known = self._tables.get(name)
-        if known is None or known[0] != log:  # another table stands there now
-            try:
-                known = (log, DeltaTable(str(folder)))
-            except TableNotFoundError:  # its first commit is being written
-                return None
-            self._tables[name] = known
-        table = known[1]
-        if (folder / "_delta_log" / f"{table.version() + 1:020}.json").exists():
-            table.update_incremental()
         return table
+
+
+def _version(folder: Path, number: int) -> Version:
+    return number, (folder / LOG.format(number)).stat().st_mtime_ns

@@ -1,0 +1,293 @@
+"""Small lakehouses for the dashboard, and what their rows mean, told slowly in plain Python."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasketches import update_theta_sketch
+from deltalake import write_deltalake
+
+Row = dict[str, Any]
+
+END = datetime(2026, 5, 30, 18, 7, tzinfo=UTC)
+START = END - timedelta(hours=1)
+COHORTS = {
+    "country": ["DEU", "USA", "SGP", "Unavailable"],
+    "isp": ["Rheinkabel", "Cascadia"],
+    "edge": ["FRA56-P3", "SEA19-C1", "TXL52-P1"],
+    "device_type": ["tv", "phone"],
+    "app_version": ["3.1", "Unavailable"],
+    "video_id": ["v1", "v2"],
+}
+TIMESTAMP = pa.timestamp("us", "UTC")
+HISTOGRAM = pa.list_(pa.struct([("bucket", pa.int32()), ("count", pa.int64())]))
+SKETCHES = ("viewers", "stalled_viewers", "failing_viewers")
+BREACHES = pa.list_(
+    pa.struct(
+        [
+            ("cohort", pa.string()),
+            ("value", pa.float64()),
+            ("usual", pa.float64()),
+            ("sample", pa.int64()),
+            ("impacted", pa.int64()),
+        ]
+    )
+)
+TYPES = {
+    **dict.fromkeys(
+        ("minute", "hour", "window_start", "newest_arrival_at", "event_at", "modified_at"),
+        TIMESTAMP,
+    ),
+    **dict.fromkeys(SKETCHES, pa.binary()),
+    **dict.fromkeys(
+        ("startup_histogram", "first_byte_histogram", "origin_first_byte_histogram"), HISTOGRAM
+    ),
+    "ingested_at": TIMESTAMP,
+    "event_date": pa.date32(),
+    "session_date": pa.date32(),
+    "price_date": pa.date32(),
+    "filed_date": pa.date32(),
+    "breaches": BREACHES,
+    "concurrent_plays": pa.list_(pa.int64()),
+    "baseline": pa.float64(),
+    "deviation": pa.float64(),
+    "value": pa.float64(),
+}
+
+
+def write(root: Path, table: str, rows: list[Row], mode: str = "overwrite") -> None:
+    """Rows as a commit to a table, as gold.noc_playback; types by the names of columns."""
+    schema, _, name = table.partition(".")
+    arrays = {
+        column: pa.array(
+            [row[column] for row in rows],
+            # of live tables the column is a number
+            None
+            if column == "concurrent_plays" and not isinstance(rows[0][column], list)
+            else TYPES.get(column),
+        )
+        for column in rows[0]
+    }
+    path = root / "warehouse" / f"{schema}.db" / name.lower()
+    write_deltalake(str(path), pa.table(arrays), mode=mode)
+
+
+def sketch(viewers: Iterable[str]) -> bytes:
+    """A theta sketch as Spark's theta_sketch_agg leaves it."""
+    made = update_theta_sketch(12)
+    for viewer in viewers:
+        made.update(viewer)
+    return made.compact().serialize()
+
+
+def playback_cells(seed: int, minutes: int = 75) -> list[Row]:
+    """Cells of noc_playback of the minutes before END, with their viewers as sets.
+
+    The sets (`of_viewers`, …) are what the sketches hold; they are no columns.
+    """
+    draw = random.Random(seed)
+    rows = []
+    for ago in range(1, minutes + 1):
+        minute = END - timedelta(minutes=ago)
+        keys = {
+            tuple(draw.choice(values) for values in COHORTS.values())
+            for _ in range(draw.randrange(0, 6))
+        }
+        rows += [_playback_cell(draw, minute, key) for key in sorted(keys)]
+    return rows
+
+
+def _playback_cell(draw: random.Random, minute: datetime, key: tuple[str, ...]) -> Row:
+    viewers = {f"viewer {draw.randrange(40)}" for _ in range(draw.randrange(1, 5))}
+    stalled = {viewer for viewer in viewers if draw.random() < 0.2}
+    failing = {viewer for viewer in viewers if draw.random() < 0.1}
+    plays = draw.randrange(0, 4)
+    exits, failures, business = (int(draw.random() < 0.2) for _ in range(3))
+    startups = draw.randrange(0, plays + 1)
+    ended = draw.randrange(0, 3)
+    played = draw.randrange(0, 200)
+    return {
+        "minute": minute,
+        **dict(zip(COHORTS, key, strict=True)),
+        "sessions": len(viewers),
+        "bot_sessions": int(draw.random() < 0.1),
+        "viewers": sketch(viewers),
+        "attempts": plays + exits + failures + business,
+        "plays": plays,
+        "exits_before_start": exits,
+        "start_failures_technical": failures,
+        "start_failures_business": business,
+        "startups": startups,
+        "startup_histogram": histogram(draw, startups),
+        "ended_plays": ended,
+        "failed_plays": draw.randrange(0, ended + 1),
+        "concurrent_plays": [draw.randrange(0, 5) for _ in range(6)],
+        "played_s": played,
+        "played_bits": played * draw.randrange(10**6, 10**7),
+        "rated_s": draw.randrange(0, played + 1),
+        "stalls": len(stalled),
+        "stalled_ms": len(stalled) * draw.randrange(1, 5000),
+        "seeking_ms": draw.randrange(0, 900),
+        "stalled_viewers": sketch(stalled),
+        "errors": len(failing),
+        "failing_viewers": sketch(failing),
+        "newest_arrival_at": minute + timedelta(minutes=draw.choice([1, 1, 1, 20])),
+        "of_viewers": viewers,
+        "of_stalled": stalled,
+        "of_failing": failing,
+    }
+
+
+def cdn_cells(seed: int, minutes: int = 75) -> list[Row]:
+    """Cells of noc_cdn of the minutes before END."""
+    draw = random.Random(seed)
+    rows = []
+    for ago in range(1, minutes + 1):
+        for result in ("HIT", "MISS", "ERROR"):
+            if draw.random() < 0.3:
+                continue
+            requests = draw.randrange(1, 30)
+            cacheable = draw.randrange(0, requests + 1)
+            first, origin = draw.randrange(0, requests), draw.randrange(0, requests)
+            rows.append(
+                {
+                    "minute": END - timedelta(minutes=ago),
+                    "edge": draw.choice(COHORTS["edge"]),
+                    "isp": draw.choice(COHORTS["isp"]),
+                    "resulttype": result,
+                    "requests": requests,
+                    "sent_bytes": requests * draw.randrange(10**5, 10**6),
+                    "cacheable_requests": cacheable,
+                    "hits": draw.randrange(0, cacheable + 1),
+                    "cacheable_bytes": cacheable * 1000,
+                    "hit_bytes": cacheable * draw.randrange(0, 1000),
+                    "first_bytes": first,
+                    "first_byte_ms": first * 30,
+                    "first_byte_histogram": histogram(draw, first),
+                    "slow_first_bytes": draw.randrange(0, first + 1),
+                    "origin_first_byte_histogram": histogram(draw, origin),
+                    "client_aborts": draw.randrange(0, requests + 1),
+                    "origin_errors": draw.randrange(0, 2),
+                    "edge_errors": draw.randrange(0, 2),
+                    "other_errors": draw.randrange(0, 2),
+                    "responses_4xx": draw.randrange(0, 2),
+                    "responses_5xx": draw.randrange(0, 2),
+                }
+            )
+    return rows
+
+
+def histogram(draw: random.Random, count: int) -> list[Row]:
+    """So many durations by buckets, in order, none of zero."""
+    buckets = [draw.randrange(100, 160) for _ in range(count)]
+    return [{"bucket": each, "count": buckets.count(each)} for each in sorted(set(buckets))]
+
+
+def columns_of(rows: list[Row]) -> list[Row]:
+    """Rows without what is no column."""
+    return [{name: row[name] for name in row if not name.startswith("of_")} for row in rows]
+
+
+def baselines(metrics: Iterable[str]) -> list[Row]:
+    """What is usual in the hours about END, of all and of one ISP."""
+    hours = [END.replace(minute=0) - timedelta(hours=ago) for ago in range(3)]
+    return [
+        {
+            "hour": hour,
+            "cohort_kind": kind,
+            "cohort": cohort,
+            "metric": metric,
+            "baseline": float(place + len(cohort)),
+            "deviation": 0.5,
+        }
+        for place, hour in enumerate(hours)
+        for kind, cohort in (("all", "all"), ("isp", "Rheinkabel"))
+        for metric in metrics
+    ]
+
+
+# ---- what the rows mean
+
+
+def divided(top: float, bottom: float) -> float | None:
+    return top / bottom if bottom else None
+
+
+def p95_ms(histograms: Iterable[list[Row]]) -> float | None:
+    """The middle of the bucket that holds the 95th percentile."""
+    buckets = sorted(
+        entry["bucket"] for each in histograms for entry in each for _ in range(entry["count"])
+    )
+    if not buckets:
+        return None
+    return math.exp((buckets[math.ceil(0.95 * len(buckets)) - 1] + 0.5) / 20)
+
+
+def playback_values(rows: list[Row], windows: float = 1) -> dict[str, float]:
+    """The metrics of some cells, those that have a value."""
+
+    def total(name: str) -> int:
+        return sum(row[name] for row in rows)
+
+    moments: dict[tuple[datetime, int], int] = {}
+    for row in rows:
+        for place, plays in enumerate(row["concurrent_plays"]):
+            key = (row["minute"], place)
+            moments[key] = moments.get(key, 0) + plays
+    waited = total("stalled_ms") + total("seeking_ms")
+    values = {
+        "concurrent_plays": max(moments.values(), default=None),
+        "attempts": total("attempts") / windows,
+        "start_failure_share": divided(total("start_failures_technical"), total("attempts")),
+        "exit_before_start_share": divided(total("exits_before_start"), total("attempts")),
+        "startup_p95_ms": p95_ms(row["startup_histogram"] for row in rows),
+        "rebuffering_share": divided(total("stalled_ms"), 1000 * total("played_s") + waited),
+        "playback_failure_share": divided(total("failed_plays"), total("ended_plays")),
+        "bitrate_bps": divided(total("played_bits"), total("rated_s")),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def cdn_values(rows: list[Row]) -> dict[str, float]:
+    """The metrics of some cells of the CDN, those that have a value."""
+
+    def total(name: str) -> int:
+        return sum(row[name] for row in rows)
+
+    judged = total("requests") - total("client_aborts")
+    values = {
+        "requests": total("requests"),
+        "sent_bits_per_second": 8 * total("sent_bytes") / 300,
+        "hit_share": divided(total("hits"), total("cacheable_requests")),
+        "hit_byte_share": divided(total("hit_bytes"), total("cacheable_bytes")),
+        "first_byte_p95_ms": p95_ms(row["first_byte_histogram"] for row in rows),
+        "slow_first_byte_share": divided(total("slow_first_bytes"), total("first_bytes")),
+        "origin_first_byte_p95_ms": p95_ms(row["origin_first_byte_histogram"] for row in rows),
+        "cdn_error_share": divided(total("origin_errors") + total("edge_errors"), judged),
+        "origin_error_share": divided(total("origin_errors"), judged),
+        "response_4xx_share": divided(total("responses_4xx"), total("requests")),
+        "response_5xx_share": divided(total("responses_5xx"), total("requests")),
+        "client_abort_share": divided(total("client_aborts"), total("requests")),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def in_windows(
+    rows: list[Row], values: Callable[[list[Row]], dict[str, float]]
+) -> dict[tuple[datetime, str], float]:
+    """Metrics of five minutes each, end to end up to END."""
+    windows: dict[datetime, list[Row]] = {}
+    for row in rows:
+        place = math.ceil((END - row["minute"]) / timedelta(minutes=5))
+        windows.setdefault(END - place * timedelta(minutes=5), []).append(row)
+    return {
+        (start, metric): value
+        for start, cells in windows.items()
+        for metric, value in values(cells).items()
+    }
