@@ -105,6 +105,8 @@ def _playback(
         "played_bits": played * draw.integers(1_000_000, 8_000_000, rows),
         "rated_s": played,
         "stalls": stalls,
+        "sessions_with_stall": stalls,
+        "sessions_with_error": errors,
         "stalled_ms": stalls * draw.integers(200, 4000, rows),
         "seeking_ms": draw.integers(0, 300, rows),
         "stalled_viewers": pa.array(

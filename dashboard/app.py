@@ -23,9 +23,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from dashboard.choice import FILTERS, INTERVALS, BadChoice, Choice, read_choice
+from dashboard.content import SPARK
 from dashboard.lakehouse import Lakehouse, MissingTable
 from dashboard.metrics import PLAYBACK
-from dashboard.panels import PAGES, PANELS, SPARK, Question, build
+from dashboard.panels import PAGES, PANELS, build
+from dashboard.question import Question
 from dashboard.schemes import SCHEMES, theme_of
 
 if TYPE_CHECKING:

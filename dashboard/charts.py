@@ -302,12 +302,10 @@ def stock(
             "paper": scheme.paper,
         },
     )
-    *plots, note = drawn.children
+    *plots, _ = drawn.children  # the page says what the note says, in its own type
     for plot in plots:
         plot.sizing_mode = "stretch_width"
-    note.visible = False  # the page says it, in its own type
-    drawn.sizing_mode = "stretch_width"
-    return drawn
+    return column(*plots, sizing_mode="stretch_width")
 
 
 def _figure(height: int, **options: Any) -> Any:

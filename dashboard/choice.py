@@ -67,7 +67,7 @@ class Choice:
     def cohort(self, *names: str) -> tuple[str, str] | tuple[None, None]:
         """Kind and name of the cohort in noc_baseline, of filters of these names alone.
 
-        (None, None) where more than one is set: of no combination is it known what is usual.
+        (None, None) where more are set: only of a version on a device is it known what is usual.
         """
         chosen = {name: value for name, value in self.chosen().items() if name in names}
         match list(chosen.items()):
@@ -75,6 +75,8 @@ class Choice:
                 return "all", "all"
             case [(name, value)]:
                 return FILTERS[name][0], value
+            case [("device", device), ("version", version)]:
+                return "app_version, device_type", f"{version}, {device}"
             case _:
                 return None, None
 

@@ -59,7 +59,12 @@ async function show(panel, answer) {
   body.innerHTML = answer.html;
   if (wasOpen) body.querySelector("details")?.setAttribute("open", "");
   const chart = body.querySelector(".chart");
-  if (answer.chart && chart) panel.views = await Bokeh.embed.embed_item(answer.chart, chart);
+  try {
+    if (answer.chart && chart) panel.views = await Bokeh.embed.embed_item(answer.chart, chart);
+  } catch (error) {
+    chart.textContent = "The chart could not be drawn. Its figures are in the table.";
+    console.error(error);
+  }
   body.style.minHeight = "";
   panel.element.dataset.state = answer.state;
   if (focused) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,9 @@ def playback_cells(seed: int, minutes: int = 75) -> list[Row]:
 
 
 def _playback_cell(draw: random.Random, minute: datetime, key: tuple[str, ...]) -> Row:
-    viewers = {f"viewer {draw.randrange(40)}" for _ in range(draw.randrange(1, 5))}
-    stalled = {viewer for viewer in viewers if draw.random() < 0.2}
+    # a viewer stays in one network, and one of the networks is slow
+    viewers = {f"{key[1]} {draw.randrange(200)}" for _ in range(draw.randrange(1, 5))}
+    stalled = {viewer for viewer in viewers if draw.random() < (0.3 if "Ca" in viewer else 0.1)}
     failing = {viewer for viewer in viewers if draw.random() < 0.1}
     plays = draw.randrange(0, 4)
     exits, failures, business = (int(draw.random() < 0.2) for _ in range(3))
@@ -132,12 +133,15 @@ def _playback_cell(draw: random.Random, minute: datetime, key: tuple[str, ...]) 
         "played_bits": played * draw.randrange(10**6, 10**7),
         "rated_s": draw.randrange(0, played + 1),
         "stalls": len(stalled),
+        "sessions_with_stall": len(stalled),
+        "sessions_with_error": len(failing),
         "stalled_ms": len(stalled) * draw.randrange(1, 5000),
         "seeking_ms": draw.randrange(0, 900),
         "stalled_viewers": sketch(stalled),
         "errors": len(failing),
         "failing_viewers": sketch(failing),
-        "newest_arrival_at": minute + timedelta(minutes=draw.choice([1, 1, 1, 20])),
+        # late events come no later than now
+        "newest_arrival_at": min(END, minute + timedelta(minutes=draw.choice([1, 1, 1, 20]))),
         "of_viewers": viewers,
         "of_stalled": stalled,
         "of_failing": failing,
@@ -210,6 +214,47 @@ def baselines(metrics: Iterable[str]) -> list[Row]:
         for kind, cohort in (("all", "all"), ("isp", "Rheinkabel"))
         for metric in metrics
     ]
+
+
+def write_stocks(root: Path) -> None:
+    """Two sessions of two shares, and the filing that one of them rests on."""
+    days = [date(2024, 5, 2), date(2024, 5, 3)]
+    prices = [("A", days[1], 12.0), ("A", days[0], 10.0), ("B", days[0], 4.0)]
+    write(
+        root,
+        "gold.price_earnings_ttm",
+        [
+            {
+                "ticker": ticker,
+                "price_date": day,
+                "close": close,
+                "eps_ttm": 2.0,
+                "pe_ttm": close / 2,
+                "null_reason": "",
+            }
+            for ticker, day, close in prices
+        ],
+    )
+    funded = [
+        {
+            "ticker": "A",
+            "price_date": day,
+            "close": close,
+            "eps_basic_net": eps,
+            "fiscal_period": "2024Q1",
+            "filing_type": "10-Q",
+            "filed_date": filed,
+            "verified": True,
+        }
+        for day, close, eps, filed in (
+            (days[0], 10.0, 4.0, days[0]),
+            (days[1], 12.0, 4.0, days[0]),
+            (date(2024, 5, 6), 12.0, -1.0, None),
+            (date(2024, 5, 7), 12.0, float("nan"), None),
+        )
+    ]
+    write(root, "gold.priceWithFundamentals", funded)
+    write(root, "gold.stocksDailyPricesWFund", funded)
 
 
 # ---- what the rows mean

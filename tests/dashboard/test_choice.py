@@ -75,13 +75,14 @@ def test_the_interval_ends_with_the_newest_minute_that_has_ended():
     assert variables["windows"] == 36
 
 
-def test_what_is_usual_is_known_of_one_filter_at_a_time():
+def test_what_is_usual_is_known_of_one_filter_and_of_a_version_on_a_device():
     def cohort(**filters):
         variables = Choice(**filters).variables(NOW)
         return variables["cohort_kind"], variables["cohort"]
 
     assert cohort() == ("all", "all")
     assert cohort(device="tv") == ("device_type", "tv")
+    assert cohort(device="tv", version="3.1") == ("app_version, device_type", "3.1, tv")
     assert cohort(device="tv", isp="N") == (None, None)
 
 

@@ -8,8 +8,10 @@ from itertools import combinations
 import pytest
 
 from dashboard.charts import LANES, lane_spans
+from dashboard.content import spark_points
 from dashboard.metrics import CDN, PLAYBACK, show, show_age, show_change, show_time
-from dashboard.panels import spark_points, steps_of, verdict_of
+from dashboard.panels.places import steps_of
+from dashboard.panels.tiles import verdict_of
 from dashboard.schemes import SCHEMES
 
 AT = datetime(2026, 5, 30, 18, 0, tzinfo=UTC)
