@@ -5,18 +5,165 @@ The gold is generated, a day of a service with DASHBOARD_ROWS cells (default 1,0
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
 
 DAY = datetime(2026, 5, 1, tzinfo=UTC)
 MINUTES = 24 * 60
 SKETCHES = 20_000
+
+
+GOALS_S = {"first paint": 2.0, "refresh": 1.0}
+FLAGS = (  # tests/dashboard/browser.py says why
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PAINTED = "[data-panel][aria-busy=true]"
+REFRESHES = 5
+
+
+def main() -> None:
+    """Generate, serve, look with Chromium, and print seconds beside the goals."""
+    rows = int(os.environ.get("DASHBOARD_ROWS") or 1_000_000)
+    folder = Path(tempfile.mkdtemp(prefix="bench-dashboard-"))
+    try:
+        write_gold(folder, rows)
+        _measure(folder, rows)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure(root: Path, rows: int) -> None:
+    path = shutil.which("chromium")
+    if path is None:
+        raise SystemExit("dashboard: no chromium on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    table = Table(
+        "",
+        title=f"dashboard: {rows:,} rows of noc_playback, a day; best, median, worst s",
+        box=SIMPLE,
+    )
+    for heading in ("1 hour", "24 hours"):
+        table.add_column(heading, justify="right")
+    found: dict[str, list[list[float]]] = {}
+    with _serving(root) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        for interval in ("1h", "24h"):
+            for name, seconds in _look(browser, f"{address}/?interval={interval}", root).items():
+                found.setdefault(name, []).append(seconds)
+        browser.close()
+    for name, intervals in found.items():
+        table.add_row(name, *(_spread(seconds) for seconds in intervals))
+    console = Console(highlight=False)
+    console.print(table)
+    for name, goal in GOALS_S.items():
+        value = statistics.median(found[name][0])
+        verdict = "met" if value <= goal else f"missed by {value - goal:.1f} s"
+        console.print(f"goal {name} ≤ {goal:g} s (1 hour): {verdict}")
+
+
+def _spread(seconds: list[float]) -> str:
+    return " ".join(
+        f"{each:.2f}" for each in (min(seconds), statistics.median(seconds), max(seconds))
+    )
+
+
+def _look(browser: Any, address: str, root: Path) -> dict[str, list[float]]:
+    """Seconds until something was painted, until the status strip and all panels stood; and from
+    a change of a filter, and from a commit to gold, until all stood again."""
+    found: dict[str, list[float]] = {}
+
+    def note(name: str, seconds: float) -> None:
+        found.setdefault(name, []).append(seconds)
+
+    for _ in range(REFRESHES):
+        _commit(root)  # no answer of before is of use
+        page = browser.new_page(viewport={"width": 1300, "height": 900})
+        started = time.perf_counter()
+        page.goto(address)
+        page.wait_for_selector("#status[aria-busy=false]")
+        note("status strip", time.perf_counter() - started)
+        page.wait_for_selector(PAINTED, state="detached")
+        note("all panels", time.perf_counter() - started)
+        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        note("first paint", paint / 1000)
+        started = time.perf_counter()
+        page.locator("[name=metric]").select_option("rebuffering_share")
+        page.wait_for_selector(PAINTED, state="detached")
+        note("another metric", time.perf_counter() - started)
+        started = time.perf_counter()
+        page.locator("[name=isp]").select_option("Network 1")
+        page.wait_for_selector(PAINTED, state="detached")
+        note("another filter", time.perf_counter() - started)
+        page.evaluate(NOTE_REFRESH)
+        _commit(root)
+        seconds = page.evaluate("window.refreshed")
+        note("refresh", seconds)
+        page.close()
+    return found
+
+
+# A promise of the seconds from the news of a commit until the status strip shows it.
+NOTE_REFRESH = """() => {
+  const panel = document.getElementById("status");
+  window.refreshed = new Promise((resolve) => {
+    let began = 0;
+    new MutationObserver(() => {
+      if (panel.getAttribute("aria-busy") === "true") began ||= performance.now();
+      else if (began) resolve((performance.now() - began) / 1000);
+    }).observe(panel, { attributes: true });
+  });
+}"""
+
+
+def _commit(root: Path) -> None:
+    """A new version of noc_playback, a late cell of its first hour."""
+    folder = str(root / "warehouse" / "gold.db" / "noc_playback")
+    table = DeltaTable(folder)
+    cell = table.to_pyarrow_dataset().head(1)
+    write_deltalake(table, cell, mode="append")
+
+
+@contextmanager
+def _serving(root: Path) -> Iterator[str]:
+    port = free_port()
+    environment = {**os.environ, "LAKEHOUSE_ROOT": str(root), "DASHBOARD_PORT": str(port)}
+    command = [sys.executable, "-m", "dashboard"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None  # noqa: S101 - it is a pipe
+        try:
+            if "http://" not in served.stdout.readline():
+                raise SystemExit("dashboard: it does not start")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            served.terminate()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def write_gold(root: Path, rows: int, seed: int = 0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 
 from loaders.ports import HOST, port_from_environment, require_usable
 from loaders.session import ConfigurationError, lakehouse_root
@@ -31,9 +32,11 @@ def main() -> None:
     import uvicorn  # the checks above come first, and fast
 
     from dashboard.app import create_app
-    from dashboard.lakehouse import Lakehouse
+    from dashboard.lakehouse import Lakehouse, MissingTable
 
     lakehouse = Lakehouse(root)
+    with suppress(MissingTable):
+        lakehouse.ask("newest", {})  # the first question of a process takes seconds
     if not lakehouse.has_tables():
         print(f"dashboard: no gold tables under {root} yet: `make demo` or `make up` makes them")
     print(f"dashboard: http://{HOST}:{port}/ (Ctrl-C ends it)", flush=True)

@@ -16,7 +16,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
@@ -68,6 +67,7 @@ def create_app(lakehouse: Lakehouse) -> WithHeaders:
     app = Starlette(
         routes=[
             *(Route(path, dashboard.page, methods=["GET"]) for path in PAGES),
+            Route("/choices", dashboard.choices, methods=["GET"]),
             Route("/panels/{name}", dashboard.panel, methods=["GET"]),
             Route("/news", dashboard.news, methods=["GET"]),
             Route("/healthz", health, methods=["GET"]),
@@ -76,7 +76,6 @@ def create_app(lakehouse: Lakehouse) -> WithHeaders:
         ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS),
-            Middleware(GZipMiddleware, minimum_size=2_000),
         ],
         exception_handlers={
             BadChoice: dashboard.refuse,
@@ -110,19 +109,22 @@ class Dashboard:
         """A page without its panels, which come one by one."""
         path = request.url.path
         choice = read_choice(request.query_params)
-        options = await self._aside(_options, self._lakehouse, choice) if path == "/" else {}
         return self._html(
             "page.html",
             path=path,
             title=TITLES[path],
             panels={name: PANELS[name] for name in PAGES[path]},
             choice=choice,
-            options=options,
             filters=FILTERS,
             intervals=INTERVALS,
             metrics=PLAYBACK,
             has_tables=self._lakehouse.has_tables(),
         )
+
+    async def choices(self, request: Request) -> Response:
+        """By filter, the values that there are in the interval."""
+        choice = read_choice(request.query_params)
+        return JSONResponse(await self._aside(_choices, self._lakehouse, choice))
 
     async def panel(self, request: Request) -> Response:
         """A panel as JSON: state, html, and the chart that Bokeh is to put into it, or null."""
@@ -168,7 +170,7 @@ class Dashboard:
         return HTMLResponse(html, status)
 
 
-def _options(lakehouse: Lakehouse, choice: Choice) -> dict[str, list[str]]:
+def _choices(lakehouse: Lakehouse, choice: Choice) -> dict[str, list[str]]:
     """By filter, the values that there are in the interval."""
     try:
         rows = Question(lakehouse, choice).of_interval("choices")

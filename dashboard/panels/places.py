@@ -141,7 +141,6 @@ def cohorts(question: Question) -> Content:
                     labels[row["cohort_kind"]],
                     cohort_link(question, row["cohort_kind"], row["cohort"]),
                     show(row["impacted"], "number"),
-                    show(row["viewers"], "number"),
                     show(row["stalled"], "number"),
                     show(row["failing"], "number"),
                     show(row["trouble_share"], "share"),
@@ -149,7 +148,7 @@ def cohorts(question: Question) -> Content:
                 )
                 for row in rows
             ],
-            (2, 3, 4, 5, 6, 7),
+            (2, 3, 4, 5, 6),
         ),
         notes=[
             "Impacted are viewers with a stall or an error, each counted once.",

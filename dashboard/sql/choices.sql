@@ -3,20 +3,62 @@ with
 
 cells as (
 
-    select
-        unnest([
-            {'name': 'country', 'value': country},
-            {'name': 'isp', 'value': isp},
-            {'name': 'edge', 'value': edge},
-            {'name': 'device_type', 'value': device_type},
-            {'name': 'app_version', 'value': app_version},
-            {'name': 'video_id', 'value': video_id}
-        ], recursive := true),
-        sessions
+    select *
     from gold.noc_playback
     where
         minute >= getvariable('from_minute')
         and minute < getvariable('to_minute')
+
+),
+
+found as (
+
+    select
+        'country' as name,
+        country as value,
+        sum(sessions) as session_minutes
+    from cells
+    group by country
+
+    union all
+    select
+        'isp' as name,
+        isp as value,
+        sum(sessions) as session_minutes
+    from cells
+    group by isp
+
+    union all
+    select
+        'edge' as name,
+        edge as value,
+        sum(sessions) as session_minutes
+    from cells
+    group by edge
+
+    union all
+    select
+        'device_type' as name,
+        device_type as value,
+        sum(sessions) as session_minutes
+    from cells
+    group by device_type
+
+    union all
+    select
+        'app_version' as name,
+        app_version as value,
+        sum(sessions) as session_minutes
+    from cells
+    group by app_version
+
+    union all
+    select
+        'video_id' as name,
+        video_id as value,
+        sum(sessions) as session_minutes
+    from cells
+    group by video_id
 
 ),
 
@@ -25,10 +67,8 @@ choices as (
     select
         name,
         value,
-        sum(sessions) as session_minutes,
-        row_number() over (partition by name order by sum(sessions) desc, value) as place
-    from cells
-    group by name, value
+        row_number() over (partition by name order by session_minutes desc, value) as place
+    from found
 
 )
 

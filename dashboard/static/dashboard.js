@@ -17,6 +17,14 @@ function address(name) {
   return `/panels/${name}?${query}`;
 }
 
+// Bokeh is large: figures and tables do not wait for it.
+const bokeh = new Promise((resolve, reject) => {
+  if (window.Bokeh) resolve();
+  const script = document.getElementById("bokeh");
+  script.addEventListener("load", resolve);
+  script.addEventListener("error", reject);
+});
+
 async function refresh(name) {
   const panel = panels.get(name);
   panel.request?.abort();
@@ -60,6 +68,7 @@ async function show(panel, answer) {
   if (wasOpen) body.querySelector("details")?.setAttribute("open", "");
   const chart = body.querySelector(".chart");
   try {
+    if (answer.chart && chart) await bokeh;
     if (answer.chart && chart) panel.views = await Bokeh.embed.embed_item(answer.chart, chart);
   } catch (error) {
     chart.textContent = "The chart could not be drawn. Its figures are in the table.";
@@ -74,8 +83,33 @@ async function show(panel, answer) {
   }
 }
 
-function refreshAll() {
-  for (const name of panels.keys()) refresh(name);
+// The first panel is what matters most: the others follow it.
+async function refreshAll() {
+  const [first, ...others] = panels.keys();
+  for (const panel of panels.values()) panel.element.setAttribute("aria-busy", "true");
+  await Promise.race([refresh(first), new Promise((resolve) => setTimeout(resolve, 500))]);
+  others.forEach(refresh);
+  offerChoices();
+}
+
+async function offerChoices() {
+  const selects = [...form.elements].filter((each) => each.dataset.choices !== undefined);
+  if (!selects.length) return;
+  let choices;
+  try {
+    choices = await (await fetch(`/choices${location.search}`)).json();
+  } catch {
+    return; // what may be chosen stays as it was
+  }
+  for (const select of selects) {
+    const chosen = select.value;
+    const values = choices[select.name] ?? [];
+    const all = chosen && !values.includes(chosen) ? [chosen, ...values] : values;
+    select.replaceChildren(
+      select.options[0],
+      ...all.map((value) => new Option(value, value, false, value === chosen)),
+    );
+  }
 }
 
 function readForm() {

@@ -89,7 +89,7 @@ def sketch(viewers: Iterable[str]) -> bytes:
 def playback_cells(seed: int, minutes: int = 75) -> list[Row]:
     """Cells of noc_playback of the minutes before END, with their viewers as sets.
 
-    The sets (`of_viewers`, …) are what the sketches hold; they are no columns.
+    The sets (`of_stalled`, …) are what the sketches hold; they are no columns.
     """
     draw = random.Random(seed)
     rows = []
@@ -142,7 +142,6 @@ def _playback_cell(draw: random.Random, minute: datetime, key: tuple[str, ...]) 
         "failing_viewers": sketch(failing),
         # late events come no later than now
         "newest_arrival_at": min(END, minute + timedelta(minutes=draw.choice([1, 1, 1, 20]))),
-        "of_viewers": viewers,
         "of_stalled": stalled,
         "of_failing": failing,
     }

@@ -14,10 +14,19 @@ import pytest
 from starlette.testclient import TestClient
 
 from dashboard.app import create_app, news
+from dashboard.choice import FILTERS
 from dashboard.lakehouse import Lakehouse
 from dashboard.metrics import CDN, PLAYBACK
 from dashboard.panels import PAGES, PANELS
-from tests.dashboard.gold import END, baselines, cdn_cells, columns_of, playback_cells, write
+from tests.dashboard.gold import (
+    COHORTS,
+    END,
+    baselines,
+    cdn_cells,
+    columns_of,
+    playback_cells,
+    write,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,9 +64,15 @@ def test_a_page_names_its_panels_and_nothing_of_another_host(client, path):
 def test_filters_of_the_url_stand_in_the_form(client):
     page = client.get("/?isp=Rheinkabel&country=ATA&interval=3h&viewer=abc").text
     assert "<option selected>Rheinkabel</option>" in page
-    assert "<option selected>ATA</option>" in page  # though there is none in the interval
+    assert "<option selected>ATA</option>" in page
     assert '<option value="3h" selected>' in page
     assert 'name="viewer" value="abc"' in page
+
+
+def test_choices_are_what_there_is_in_the_interval(client, empty):
+    choices = client.get("/choices?isp=Rheinkabel&interval=24h").json()
+    assert choices == {name: sorted(COHORTS[column]) for name, (column, _) in FILTERS.items()}
+    assert empty.get("/choices").json() == {}
 
 
 @pytest.mark.parametrize("name", ["status", "time_series", "isp_edge", "countries", "cdn"])
