@@ -27,9 +27,14 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from dashboard.choice import Choice
+from dashboard.lakehouse import Lakehouse
+
 DAY = datetime(2026, 5, 1, tzinfo=UTC)
 MINUTES = 24 * 60
 SKETCHES = 20_000
+INCIDENT_HOURS = 25 / 60
+TIMESTAMP = pa.timestamp("us", "UTC")
 
 
 GOALS_S = {"first paint": 2.0, "refresh": 1.0}
@@ -53,11 +58,6 @@ def main() -> None:
 
 
 def _measure(root: Path, rows: int) -> None:
-    path = shutil.which("chromium")
-    if path is None:
-        raise SystemExit("dashboard: no chromium on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
     table = Table(
         "",
         title=f"dashboard: {rows:,} rows of noc_playback, a day; best, median, worst s",
@@ -66,12 +66,10 @@ def _measure(root: Path, rows: int) -> None:
     for heading in ("1 hour", "24 hours"):
         table.add_column(heading, justify="right")
     found: dict[str, list[list[float]]] = {}
-    with _serving(root) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+    with serving(root) as address, looking() as browser:
         for interval in ("1h", "24h"):
             for name, seconds in _look(browser, f"{address}/?interval={interval}", root).items():
                 found.setdefault(name, []).append(seconds)
-        browser.close()
     for name, intervals in found.items():
         table.add_row(name, *(_spread(seconds) for seconds in intervals))
     console = Console(highlight=False)
@@ -145,15 +143,30 @@ def _commit(root: Path) -> None:
 
 
 @contextmanager
-def _serving(root: Path) -> Iterator[str]:
+def looking() -> Iterator[Any]:
+    """A headless Chromium, driven by playwright."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    if path is None:
+        raise SystemExit("no chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[str]:
+    """The dashboard of a lakehouse in a process of its own; gives its address."""
     port = free_port()
     environment = {**os.environ, "LAKEHOUSE_ROOT": str(root), "DASHBOARD_PORT": str(port)}
     command = [sys.executable, "-m", "dashboard"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as served:
         assert served.stdout is not None  # noqa: S101 - it is a pipe
         try:
-            if "http://" not in served.stdout.readline():
-                raise SystemExit("dashboard: it does not start")
+            if f"http://127.0.0.1:{port}" not in served.stdout.readline():
+                raise SystemExit("the dashboard does not start")
             yield f"http://127.0.0.1:{port}"
         finally:
             served.terminate()
@@ -169,6 +182,9 @@ def free_port() -> int:
 def write_gold(root: Path, rows: int, seed: int = 0) -> None:
     """Write what the page reads below `root`, as dbt would have: a file an hour.
 
+    The service has a quiet night and a busy evening. In the last minutes of the day an edge
+    stalls, most of all in one network.
+
     Args:
         root: a LAKEHOUSE_ROOT.
         rows: of noc_playback, spread evenly over the minutes of a day.
@@ -176,18 +192,21 @@ def write_gold(root: Path, rows: int, seed: int = 0) -> None:
     """
     draw = np.random.default_rng(seed)
     sketches = _sketches(seed)
-    a_minute = rows // MINUTES
+    gold = root / "warehouse" / "gold.db"
     for hour in range(24):
         minutes = [DAY + timedelta(minutes=60 * hour + minute) for minute in range(60)]
-        write_deltalake(
-            str(root / "warehouse" / "gold.db" / "noc_playback"),
-            _playback(draw, sketches, minutes, a_minute),
-            mode="append",
-        )
-        write_deltalake(
-            str(root / "warehouse" / "gold.db" / "noc_cdn"), _cdn(draw, minutes), mode="append"
-        )
-    write_deltalake(str(root / "warehouse" / "gold.db" / "noc_baseline"), _baseline())
+        cells = _playback(draw, sketches, minutes, rows // MINUTES)
+        write_deltalake(str(gold / "noc_playback"), cells, mode="append")
+        write_deltalake(str(gold / "noc_cdn"), _cdn(draw, minutes), mode="append")
+    nothing = pa.schema(
+        [
+            ("hour", TIMESTAMP),
+            *((name, pa.string()) for name in ("cohort_kind", "cohort", "metric")),
+            *((name, pa.float64()) for name in ("baseline", "deviation")),
+        ]
+    ).empty_table()
+    write_deltalake(str(gold / "noc_baseline"), nothing)
+    write_deltalake(str(gold / "noc_baseline"), _baseline(root), mode="append")
 
 
 def _sketches(seed: int) -> list[bytes]:
@@ -215,33 +234,37 @@ def _playback(
         "app_version": ["3.1.0", "3.2.0", "Unavailable"],
         "video_id": [f"video-{number}" for number in range(40)],
     }
-    sessions = draw.integers(1, 6, rows)
-    attempts = draw.integers(0, 3, rows)
-    failures = (draw.random(rows) < 0.01) & (attempts > 0)
-    exits = (draw.random(rows) < 0.03) & (attempts > 1)
+    at = [minute for minute in minutes for _ in range(cells)]
+    chosen = {name: draw.choice(values, rows) for name, values in names.items()}
+    hours = np.array([(each - DAY) / timedelta(hours=1) for each in at])
+    sessions = 1 + draw.poisson(2.5 + 2 * np.sin((hours - 14) / 12 * np.pi), rows)
+    attempts = draw.poisson(sessions * 0.4)
+    slow = (hours >= 24 - INCIDENT_HOURS) & (chosen["edge"] == "E03-P1")
+    slow_isp = slow & (chosen["isp"] == "Network 2")
+    failures = ((draw.random(rows) < 0.01) & (attempts > 0)).astype(int)
+    exits = ((draw.random(rows) < 0.03) & (attempts > 1)).astype(int)
     plays = attempts - failures - exits
     ended = draw.integers(0, 2, rows)
     played = sessions * 55
-    stalls = (draw.random(rows) < 0.05).astype(int)
+    stalls = draw.binomial(sessions, np.where(slow_isp, 0.6, np.where(slow, 0.3, 0.02)))
     errors = (draw.random(rows) < 0.01).astype(int)
     empty = sketches_of(draw, sketches, rows)
-    at = [minute for minute in minutes for _ in range(cells)]
     columns: dict[str, Any] = {
-        "minute": pa.array(at, pa.timestamp("us", "UTC")),
-        **{name: draw.choice(values, rows) for name, values in names.items()},
+        "minute": pa.array(at, TIMESTAMP),
+        **chosen,
         "sessions": sessions,
         "viewers": pa.array(sketches_of(draw, sketches, rows), pa.binary()),
         "attempts": attempts,
         "plays": plays,
-        "exits_before_start": exits.astype(int),
-        "start_failures_technical": failures.astype(int),
+        "exits_before_start": exits,
+        "start_failures_technical": failures,
         "start_failures_business": np.zeros(rows, int),
         "startups": plays,
         "startup_ms": plays * 900,
         "startup_histogram": pa.array(
             [
                 [{"bucket": int(bucket), "count": int(count)}] if count else []
-                for bucket, count in zip(draw.integers(110, 165, rows), plays, strict=True)
+                for bucket, count in zip(draw.normal(136, 10, rows) + 14 * slow, plays, strict=True)
             ],
             pa.list_(pa.struct([("bucket", pa.int32()), ("count", pa.int64())])),
         ),
@@ -249,12 +272,13 @@ def _playback(
         "failed_plays": ((draw.random(rows) < 0.005) & (ended > 0)).astype(int),
         "concurrent_plays": pa.array([[int(n)] * 6 for n in sessions], pa.list_(pa.int64())),
         "played_s": played,
-        "played_bits": played * draw.integers(1_000_000, 8_000_000, rows),
+        "played_bits": played * draw.integers(4_000_000, 5_000_000, rows),
         "rated_s": played,
         "stalls": stalls,
+        "bot_sessions": np.zeros(rows, int),
         "sessions_with_stall": stalls,
         "sessions_with_error": errors,
-        "stalled_ms": stalls * draw.integers(200, 4000, rows),
+        "stalled_ms": stalls * draw.integers(200, 4000, rows) * np.where(slow, 6, 1),
         "seeking_ms": draw.integers(0, 300, rows),
         "stalled_viewers": pa.array(
             [each if stalled else None for each, stalled in zip(empty, stalls, strict=True)],
@@ -265,9 +289,7 @@ def _playback(
             [each if failed else None for each, failed in zip(empty, errors, strict=True)],
             pa.binary(),
         ),
-        "newest_arrival_at": pa.array(
-            [each + timedelta(seconds=59) for each in at], pa.timestamp("us", "UTC")
-        ),
+        "newest_arrival_at": pa.array([each + timedelta(seconds=60) for each in at], TIMESTAMP),
     }
     return pa.table(columns)
 
@@ -327,29 +349,21 @@ def _cdn(draw: np.random.Generator, minutes: list[datetime]) -> pa.Table:
     )
 
 
-def _baseline() -> pa.Table:
-    rows = [
-        {
-            "hour": DAY + timedelta(hours=hour),
-            "cohort_kind": "all",
-            "cohort": "all",
-            "metric": metric,
-            "baseline": baseline,
-            "deviation": baseline / 20,
-        }
-        for hour in range(24)
-        for metric, baseline in (
-            ("concurrent_plays", 2080.0),
-            ("attempts", 3470.0),
-            ("start_failure_share", 0.0066),
-            ("exit_before_start_share", 0.01),
-            ("startup_p95_ms", 3400.0),
-            ("rebuffering_share", 0.0006),
-            ("playback_failure_share", 0.005),
-            ("bitrate_bps", 4_500_000.0),
-            ("hit_share", 0.33),
-            ("first_byte_p95_ms", 200.0),
-        )
-    ]
-    columns = pa.Table.from_pylist(rows)
-    return columns.set_column(0, "hour", columns["hour"].cast(pa.timestamp("us", "UTC")))
+def _baseline(root: Path) -> pa.Table:
+    """What the hours themselves were like, as their median and the median distance from it."""
+    end = DAY + timedelta(days=1)
+    day = Choice(start=DAY, end=end).variables(end)
+    lakehouse = Lakehouse(root)
+    values: dict[tuple[datetime, str], list[float]] = {}
+    for row in lakehouse.ask("playback", day) + lakehouse.ask("cdn", day):
+        hour = row["window_start"].replace(minute=0)
+        values.setdefault((hour, row["metric"]), []).append(row["value"])
+    rows = []
+    for (hour, metric), found in values.items():
+        median = statistics.median(found)
+        distance = statistics.median(abs(value - median) for value in found)
+        rows.append((hour, "all", "all", metric, median, 1.4826 * distance))
+    columns = list(zip(*rows, strict=True))
+    names = ("hour", "cohort_kind", "cohort", "metric", "baseline", "deviation")
+    table = pa.table(dict(zip(names, map(list, columns), strict=True)))
+    return table.set_column(0, "hour", table["hour"].cast(TIMESTAMP))

@@ -96,6 +96,7 @@ def time_series(
     if fired:
         _mark_alerts(plot, fired, top, scheme)
     plot.legend.orientation, plot.legend.location = "horizontal", "top_left"
+    plot.legend.spacing, plot.legend.margin, plot.legend.padding = 16, 0, 0
     plot.add_layout(plot.legend[0], "above")
     return plot
 

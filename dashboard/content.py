@@ -24,26 +24,36 @@ Cell = str | Link
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """caption: what it lists. numbers: the places of columns of numbers."""
+    """caption: what it lists. numbers: the places of columns of numbers.
+
+    Raises:
+        ValueError: a row has not as many cells as there are columns.
+    """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     numbers: Sequence[int] = ()
 
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"{self.caption}: {len(row)} cells in columns {self.columns}")
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
     """One figure. verdict: bad or good where it lies outside of what is usual, else empty.
 
-    side: above or below. spark: points of an SVG polyline. query: the choice that it leads to.
+    usual and previous: a value, and by how much this one is above it. side: above or below.
+    spark: points of an SVG polyline. query: the choice that it leads to.
     """
 
     label: str
     value: str
     about: str = ""
-    usual: str = ""
-    previous: str = ""
+    usual: tuple[str, str] | None = None
+    previous: tuple[str, str] | None = None
     verdict: str = ""
     side: str = ""
     spark: str = ""

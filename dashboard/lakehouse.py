@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from deltalake.exceptions import TableNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pyarrow.dataset import Dataset
 
 Row = dict[str, Any]
 # Number of a table's newest commit, and when its file was written (ns): a table that was dropped
@@ -37,6 +40,15 @@ CONFINED = {
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A table at one version. The dataset's files are pruned by what its filters allow."""
+
+    version: Version
+    table: DeltaTable
+    dataset: Dataset
 
 
 class MissingTable(Exception):
@@ -93,7 +105,7 @@ class Lakehouse:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._tables: dict[str, tuple[Version, DeltaTable]] = {}
+        self._tables: dict[str, Snapshot] = {}
         self._answers: OrderedDict[Any, list[Row]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -103,10 +115,8 @@ class Lakehouse:
         Costs a `stat` or two a table: anybody may ask each second.
         """
         with self._lock:
-            return tuple(
-                None if self._table(name) is None else self._tables[name][0]
-                for name in tables_of(query)
-            )
+            found = [self._snapshot(name) for name in tables_of(query)]
+            return tuple(snapshot and snapshot.version for snapshot in found)
 
     def has_tables(self) -> bool:
         """Whether there is any table of gold."""
@@ -153,28 +163,31 @@ class Lakehouse:
             names = [column[0] for column in answer.description]
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
-    def _dataset(self, name: str) -> Any:
+    def _dataset(self, name: str) -> Dataset:
         with self._lock:
-            table = self._table(name)
-            if table is None:
-                raise MissingTable(name)
-            return table.to_pyarrow_dataset()
+            snapshot = self._snapshot(name)
+        if snapshot is None:
+            raise MissingTable(name)
+        return snapshot.dataset
 
-    def _table(self, name: str) -> DeltaTable | None:
+    def _snapshot(self, name: str) -> Snapshot | None:
         """The table at its newest version; None where there is none. Under the lock."""
         schema, _, identifier = name.partition(".")
         folder = self.root / "warehouse" / f"{schema}.db" / identifier.lower()
-        version, table = self._tables.get(name, (None, None))
+        known = self._tables.get(name)
         try:
-            if table is None or _version(folder, table.version()) != version:
+            if known is None or _version(folder, known.version[0]) != known.version:
                 table = DeltaTable(str(folder))  # the first time, or another table stands there
-            elif (folder / LOG.format(table.version() + 1)).exists():
+            elif (folder / LOG.format(known.version[0] + 1)).exists():
+                table = known.table
                 table.update_incremental()
-            self._tables[name] = (_version(folder, table.version()), table)
+            else:
+                return known
+            version = _version(folder, table.version())
+            self._tables[name] = Snapshot(version, table, table.to_pyarrow_dataset())
         except (TableNotFoundError, FileNotFoundError):
             self._tables.pop(name, None)
-            return None
-        return table
+        return self._tables.get(name)
 
 
 def _version(folder: Path, number: int) -> Version:

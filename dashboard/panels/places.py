@@ -126,16 +126,7 @@ def cohorts(question: Question) -> Content:
     return Content(
         table=Table(
             "Cohorts in more trouble than all, by impacted viewers",
-            (
-                "of",
-                "cohort",
-                "impacted",
-                "of viewers",
-                "stalled",
-                "failing",
-                "in trouble",
-                "of all",
-            ),
+            ("of", "cohort", "impacted", "stalled", "failing", "in trouble", "of all"),
             [
                 (
                     labels[row["cohort_kind"]],

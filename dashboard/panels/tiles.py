@@ -45,8 +45,8 @@ def tiles_of(
                 label=metric.label,
                 about=metric.about,
                 value=show(value, metric.unit),
-                usual=" ".join([show(baseline, metric.unit), _change(value, baseline)]).strip(),
-                previous=" ".join([show(previous, metric.unit), _change(value, previous)]).strip(),
+                usual=(show(baseline, metric.unit), show_change(value, baseline)),
+                previous=(show(previous, metric.unit), show_change(value, previous)),
                 verdict=verdict_of(now, metric) if now else "",
                 side="above" if value and baseline and value > baseline else "below",
                 spark=spark_points([row["value"] for row in found.values()]),
@@ -55,8 +55,3 @@ def tiles_of(
             )
         )
     return tiles
-
-
-def _change(value: float | None, other: float | None) -> str:
-    change = show_change(value, other)
-    return f"({change})" if change else ""

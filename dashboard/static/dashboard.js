@@ -46,7 +46,7 @@ async function refresh(name) {
 
 async function show(panel, answer) {
   const body = panel.element.querySelector(".body");
-  const wasOpen = body.querySelector("details")?.open ?? false;
+  const opened = [...body.querySelectorAll("details")].map((each) => each.open);
   const focused = body.contains(document.activeElement)
     ? document.activeElement.getAttribute("href") ?? document.activeElement.tagName
     : null;
@@ -65,7 +65,7 @@ async function show(panel, answer) {
   panel.views = null;
   body.style.minHeight = `${body.offsetHeight}px`; // what is below does not jump
   body.innerHTML = answer.html;
-  if (wasOpen) body.querySelector("details")?.setAttribute("open", "");
+  body.querySelectorAll("details").forEach((each, place) => (each.open = opened[place] ?? false));
   const chart = body.querySelector(".chart");
   try {
     if (answer.chart && chart) await bokeh;

@@ -13,6 +13,8 @@ import pyarrow as pa
 from datasketches import update_theta_sketch
 from deltalake import write_deltalake
 
+from dashboard.metrics import CDN, PLAYBACK
+
 Row = dict[str, Any]
 
 END = datetime(2026, 5, 30, 18, 7, tzinfo=UTC)
@@ -213,6 +215,175 @@ def baselines(metrics: Iterable[str]) -> list[Row]:
         for kind, cohort in (("all", "all"), ("isp", "Rheinkabel"))
         for metric in metrics
     ]
+
+
+def _session(**given: Any) -> Row:
+    at = given.pop("at")
+    usual = dict.fromkeys(
+        ("startup_ms", "played_s", "stalls", "stalled_ms", "errors"), 0
+    ) | dict.fromkeys(("failure_class", "failure_code"), "")
+    return {
+        "session_key": f"{at:%H%M}",
+        "first_event_at": at,
+        "last_event_at": at + timedelta(minutes=10),
+        "device_type": "tv",
+        "app_version": "3.1",
+        **usual,
+        **given,
+    }
+
+
+def write_viewing(root: Path) -> None:
+    """Sessions of four viewers, of whom one began none that day, and events of two."""
+    hour = timedelta(hours=1)
+    days = [
+        ("a", "v1", [_session(at=END - hour / 2, stalled_ms=500), _session(at=END - 3 * hour)]),
+        ("b", "v2", [_session(at=END - hour - hour / 12, stalled_ms=900)]),
+        ("c", "v1", [_session(at=END - hour / 4, device_type="phone", startup_ms=70)]),
+        ("d", "v1", []),
+    ]
+    nulled = [
+        (user, video, [{k: v or None for k, v in each.items()} for each in sessions])
+        for user, video, sessions in days
+    ]
+    table = pa.table(
+        {
+            "session_date": [END.date() for _ in nulled],
+            "user_id": [user for user, _, _ in nulled],
+            "video_id": [video for _, video, _ in nulled],
+            "sessions": [sessions for _, _, sessions in nulled],
+        }
+    )
+    fields = table.schema.field("sessions").type.value_type
+    typed = pa.struct(
+        [
+            (
+                each.name,
+                pa.timestamp("us", "UTC")
+                if pa.types.is_timestamp(each.type)
+                else pa.int64()
+                if each.name in ("startup_ms", "played_s", "stalls", "stalled_ms", "errors")
+                else pa.string(),
+            )
+            for each in fields
+        ]
+    )
+    table = table.set_column(
+        3, "sessions", pa.array(table["sessions"].to_pylist(), pa.list_(typed))
+    )
+    write_deltalake(str(root / "warehouse" / "silver.db" / "playback_session_days"), table)
+    names = ("buffer_type", "location", "isp", "origin", "resulttype")
+    write(
+        root,
+        "gold.video_activity",
+        [
+            {
+                "event_date": at.date(),
+                "event_at": at,
+                "type": kind,
+                "user_id": user,
+                "video_id": "v1",
+                "at_s": 1.5,
+                "time_ms": 20,
+                "bitrate_bps": 9,
+                "status": 200,
+                "first_byte_s": 0.5,
+                **dict.fromkeys(names, "x"),
+            }
+            for user, at, kind in (
+                ("a", END - hour / 4, "stream"),
+                ("a", END - hour / 2, "play"),
+                ("a", END - 2 * hour, "play"),
+                ("b", END - hour / 2, "play"),
+            )
+        ],
+    )
+
+
+def write_feeds(root: Path) -> None:
+    """What two feeds loaded, and what of it was not taken."""
+    item = {
+        "ingested_at": END,
+        "modified_at": END - timedelta(seconds=9),
+        "received": 10,
+        "kept": 9,
+        "duplicates": 0,
+        "quarantined": 1,
+    }
+    write(root, "bronze.ledger", [{"feed": feed, **item} for feed in ("cdn_logs", "player_events")])
+    write(
+        root,
+        "bronze.quarantine",
+        [{"feed": "cdn_logs", "reason": "no JSON", "ingested_at": END}],
+    )
+
+
+def write_alerts(root: Path, broken: dict[str, Iterable[int]], start: datetime) -> None:
+    """A rule on ISPs that fires at the third window in a row and is over after five minutes
+    without; which cohort breaks it in which minutes after `start`."""
+    rule = {
+        "rule": "r",
+        "metric": "bitrate_bps",
+        "cohort_kind": "isp",
+        "direction": "above",
+        "fire_after": 3,
+        "clear_after": 5,
+        "severity": "warning",
+        "layer": "isp",
+        "meaning": "text",
+    }
+    write(root, "ops.alert_rules", [rule])
+    judgements = [
+        {
+            "window_start": start + timedelta(minutes=number),
+            "rule": "r",
+            "breaches": [
+                {
+                    "cohort": cohort,
+                    "value": 1.0 + number,
+                    "usual": 1.0,
+                    "sample": 10,
+                    "impacted": number,
+                }
+                for cohort, numbers in broken.items()
+                if number in numbers
+            ],
+        }
+        for number in range(27)
+    ]
+    write(root, "gold.alert_judgements", judgements)
+
+
+def write_live(root: Path, users: int) -> None:
+    """Windows of now: so many active users, half of them with each of two videos."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    windows = [now - timedelta(seconds=30 * ago) for ago in range(3)]
+    active = [{"window_start": window, "active_users": users} for window in windows]
+    write(root, "gold.live_active_users", active)
+    shares = {"active_clients": users, "failing_clients": 1, "failing_share": 1 / users}
+    write(root, "gold.live_client_errors", [{"window_start": each, **shares} for each in windows])
+    for table, column in (
+        ("gold.live_concurrent_viewers", "concurrent_viewers"),
+        ("gold.live_popular_videos", "recent_views"),
+    ):
+        rows = [
+            {"window_start": window, "video_id": video, column: users // 2}
+            for window in windows
+            for video in ("v1", "v2")
+        ]
+        write(root, table, rows)
+
+
+def write_everything(root: Path, seed: int) -> None:
+    """All that any panel reads."""
+    write(root, "gold.noc_playback", columns_of(playback_cells(seed)))
+    write(root, "gold.noc_cdn", cdn_cells(seed))
+    write(root, "gold.noc_baseline", baselines([*PLAYBACK, *CDN]))
+    write_alerts(root, {"Cascadia": range(20, 27)}, END - timedelta(minutes=32))
+    write_viewing(root)
+    write_feeds(root)
+    write_live(root, 400)
+    write_stocks(root)
 
 
 def write_stocks(root: Path) -> None:

@@ -16,16 +16,16 @@ from starlette.testclient import TestClient
 from dashboard.app import create_app, news
 from dashboard.choice import FILTERS
 from dashboard.lakehouse import Lakehouse
-from dashboard.metrics import CDN, PLAYBACK
+from dashboard.metrics import PLAYBACK
 from dashboard.panels import PAGES, PANELS
 from tests.dashboard.gold import (
     COHORTS,
     END,
     baselines,
-    cdn_cells,
     columns_of,
     playback_cells,
     write,
+    write_everything,
 )
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -34,9 +34,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("app")
-    write(root, "gold.noc_playback", columns_of(playback_cells(seed=3)))
-    write(root, "gold.noc_cdn", cdn_cells(seed=3))
-    write(root, "gold.noc_baseline", baselines([*PLAYBACK, *CDN]))
+    write_everything(root, seed=3)
     return root
 
 
@@ -75,17 +73,22 @@ def test_choices_are_what_there_is_in_the_interval(client, empty):
     assert empty.get("/choices").json() == {}
 
 
-@pytest.mark.parametrize("name", ["status", "time_series", "isp_edge", "countries", "cdn"])
-def test_panels_of_the_tables_that_there_are_show_them(client, name):
-    answer = client.get(f"/panels/{name}?from=2026-05-30T17:07&to=2026-05-30T18:07").json()
+CHARTS = {"time_series", "countries", "cdn", "viewer", "stock"}
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_every_panel_shows_its_tables(client, name):
+    query = "from=2026-05-30T17:07&to=2026-05-30T18:07&viewer=a&ticker=A"
+    query += "&video=v1" if name == "live_video_viewers" else ""
+    answer = client.get(f"/panels/{name}?{query}").json()
     assert answer["state"] == "ok"
-    assert "Loading" not in answer["html"]
-    assert (answer["chart"] is not None) == (name in ("time_series", "countries", "cdn"))
+    assert "<table" in answer["html"] or 'class="tiles"' in answer["html"]
+    assert (answer["chart"] is not None) == (name in CHARTS)
 
 
 def test_every_chart_has_its_figures_in_a_table(client):
-    for name in ("time_series", "countries", "cdn"):
-        html = client.get(f"/panels/{name}").json()["html"]
+    for name in CHARTS:
+        html = client.get(f"/panels/{name}?viewer=a&ticker=A").json()["html"]
         assert '<div class="chart" role="img" aria-label="' in html
         assert "<summary>As a table</summary>" in html
         assert "<caption>" in html

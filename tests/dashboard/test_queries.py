@@ -26,7 +26,9 @@ from tests.dashboard.gold import (
     playback_cells,
     playback_values,
     write,
+    write_alerts,
     write_stocks,
+    write_viewing,
 )
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -213,20 +215,7 @@ def minute(number):
 
 @pytest.fixture(scope="module")
 def alerts(tmp_path_factory):
-    """Fires at the third window in a row, is over after five minutes without."""
     root = tmp_path_factory.mktemp("alerts")
-    rule = {
-        "rule": "r",
-        "metric": "bitrate_bps",
-        "cohort_kind": "isp",
-        "direction": "above",
-        "fire_after": 3,
-        "clear_after": 5,
-        "severity": "warning",
-        "layer": "isp",
-        "meaning": "text",
-    }
-    write(root, "ops.alert_rules", [rule])
     broken = {
         "resolved": range(5),
         "pending": (20, 21),
@@ -234,28 +223,7 @@ def alerts(tmp_path_factory):
         "firing": range(22, 27),
         "wavers": (0, 1, 3, 4, 5),
     }
-    write(
-        root,
-        "gold.alert_judgements",
-        [
-            {
-                "window_start": minute(number),
-                "rule": "r",
-                "breaches": [
-                    {
-                        "cohort": cohort,
-                        "value": 1.0 + number,
-                        "usual": 1.0,
-                        "sample": 10,
-                        "impacted": number,
-                    }
-                    for cohort, numbers in broken.items()
-                    if number in numbers
-                ],
-            }
-            for number in range(27)
-        ],
-    )
+    write_alerts(root, broken, minute(0))
     return Lakehouse(root)
 
 
@@ -305,91 +273,10 @@ def test_alerts_of_a_chosen_cohort_are_its_own(alerts):
 # ---- one viewer
 
 
-def session(**given):
-    at = given.pop("at")
-    usual = dict.fromkeys(
-        ("startup_ms", "played_s", "stalls", "stalled_ms", "errors"), 0
-    ) | dict.fromkeys(("failure_class", "failure_code"), "")
-    return {
-        "session_key": f"{at:%H%M}",
-        "first_event_at": at,
-        "last_event_at": at + timedelta(minutes=10),
-        "device_type": "tv",
-        "app_version": "3.1",
-        **usual,
-        **given,
-    }
-
-
 @pytest.fixture(scope="module")
 def viewing(tmp_path_factory):
-    import pyarrow as pa
-    from deltalake import write_deltalake
-
     root = tmp_path_factory.mktemp("viewing")
-    hour = timedelta(hours=1)
-    days = [
-        ("a", "v1", [session(at=END - hour / 2, stalled_ms=500), session(at=END - 3 * hour)]),
-        ("b", "v2", [session(at=END - hour - hour / 12, stalled_ms=900)]),
-        ("c", "v1", [session(at=END - hour / 4, device_type="phone", startup_ms=70)]),
-        ("d", "v1", []),
-    ]
-    nulled = [
-        (user, video, [{k: v or None for k, v in each.items()} for each in sessions])
-        for user, video, sessions in days
-    ]
-    table = pa.table(
-        {
-            "session_date": [END.date() for _ in nulled],
-            "user_id": [user for user, _, _ in nulled],
-            "video_id": [video for _, video, _ in nulled],
-            "sessions": [sessions for _, _, sessions in nulled],
-        }
-    )
-    fields = table.schema.field("sessions").type.value_type
-    typed = pa.struct(
-        [
-            (
-                each.name,
-                pa.timestamp("us", "UTC")
-                if pa.types.is_timestamp(each.type)
-                else pa.int64()
-                if each.name in ("startup_ms", "played_s", "stalls", "stalled_ms", "errors")
-                else pa.string(),
-            )
-            for each in fields
-        ]
-    )
-    table = table.set_column(
-        3, "sessions", pa.array(table["sessions"].to_pylist(), pa.list_(typed))
-    )
-    write_deltalake(str(root / "warehouse" / "silver.db" / "playback_session_days"), table)
-    names = ("buffer_type", "location", "isp", "origin", "resulttype")
-    write(
-        root,
-        "gold.video_activity",
-        [
-            {
-                "event_date": at.date(),
-                "event_at": at,
-                "type": kind,
-                "user_id": user,
-                "video_id": "v1",
-                "at_s": 1.5,
-                "time_ms": 20,
-                "bitrate_bps": 9,
-                "status": 200,
-                "first_byte_s": 0.5,
-                **dict.fromkeys(names, "x"),
-            }
-            for user, at, kind in (
-                ("a", END - hour / 4, "stream"),
-                ("a", END - hour / 2, "play"),
-                ("a", END - 2 * hour, "play"),
-                ("b", END - hour / 2, "play"),
-            )
-        ],
-    )
+    write_viewing(root)
     return Lakehouse(root)
 
 
