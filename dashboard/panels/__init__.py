@@ -145,6 +145,12 @@ PANELS = {
     "tickers": Panel(
         "Shares", "Price and ratio of each share.", ("stock_tickers",), stocks.tickers
     ),
+    "live_prices": Panel(
+        "As they come",
+        "The bar that came last of each share, seconds old.",
+        ("live_prices",),
+        stocks.live_prices,
+    ),
     "stock": Panel(
         "Price and P/E",
         "A share's price and price/earnings ratios over time.",
@@ -174,5 +180,5 @@ PAGES = {
         "live_popular_videos",
     ),
     "/player": ("live_active_users", "live_video_viewers", "live_popular_videos"),
-    "/stocks": ("tickers", "stock"),
+    "/stocks": ("tickers", "live_prices", "stock"),
 }

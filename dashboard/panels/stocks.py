@@ -5,6 +5,7 @@ from __future__ import annotations
 from dashboard import charts
 from dashboard.choice import Choice
 from dashboard.content import Content, Link, Table
+from dashboard.metrics import show_time
 from dashboard.question import Question
 
 TABLE_SESSIONS = 48
@@ -30,6 +31,30 @@ def tickers(question: Question) -> Content:
                 for row in rows
             ],
             (2, 3, 4),
+        )
+    )
+
+
+def live_prices(question: Question) -> Content:
+    """The bar that came last of each share, by the streaming model."""
+    rows = question.of_choice("live_prices")
+    if not rows:
+        return Content("empty", "No window yet.")
+    return Content(
+        table=Table(
+            "Bars that came last",
+            ("ticker", "came, UTC", "session", "close", "volume"),
+            [
+                (
+                    Link(row["ticker"], question.choice.query(ticker=row["ticker"])),
+                    show_time(row["window_start"]),
+                    f"{row['price_date']:%Y-%m-%d}",
+                    f"{row['close']:,.2f}",
+                    "-" if row["volume"] is None else f"{row['volume']:,}",
+                )
+                for row in rows
+            ],
+            (3, 4),
         )
     )
 

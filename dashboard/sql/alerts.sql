@@ -83,7 +83,8 @@ episodes as (
         meaning,
         clear_after,
         min(window_start) as started_at,
-        min(window_start) filter (where place_in_run >= fire_after) + interval 5 minutes as fired_at,
+        min(window_start) filter (where place_in_run >= fire_after)
+        + interval 5 minutes as fired_at,
         max(window_start) + to_minutes(5 + clear_after) as cleared_at,
         max_by(value, window_start) as last_value,
         max_by(usual, window_start) as last_usual,

@@ -22,18 +22,18 @@ viewer_sessions as (
     select
         user_id,
         video_id,
-        session.session_key as session_key,
-        session.first_event_at as first_event_at,
-        session.last_event_at as last_event_at,
-        session.device_type as device_type,
-        session.app_version as app_version,
-        session.startup_ms as startup_ms,
-        session.played_s as played_s,
-        session.stalls as stalls,
-        session.stalled_ms as stalled_ms,
-        session.errors as errors,
-        session.failure_class as failure_class,
-        session.failure_code as failure_code
+        session.session_key,
+        session.first_event_at,
+        session.last_event_at,
+        session.device_type,
+        session.app_version,
+        session.startup_ms,
+        session.played_s,
+        session.stalls,
+        session.stalled_ms,
+        session.errors,
+        session.failure_class,
+        session.failure_code
     from session_days
     where
         session.last_event_at >= getvariable('from_minute')

@@ -362,6 +362,17 @@ def write_live(root: Path, users: int) -> None:
     write(root, "gold.live_active_users", active)
     shares = {"active_clients": users, "failing_clients": 1, "failing_share": 1 / users}
     write(root, "gold.live_client_errors", [{"window_start": each, **shares} for each in windows])
+    bars = [
+        {
+            "window_start": now,
+            "ticker": ticker,
+            "price_date": now.date(),
+            "close": 12.5,
+            "volume": 7,
+        }
+        for ticker in ("A", "B")
+    ]
+    write(root, "gold.live_prices", bars)
     for table, column in (
         ("gold.live_concurrent_viewers", "concurrent_viewers"),
         ("gold.live_popular_videos", "recent_views"),

@@ -423,6 +423,23 @@ def test_windows_come_newest_first(tmp_path, table):
     assert [row["window_start"] for row in rows] == [minute(number) for number in range(39, 9, -1)]
 
 
+def test_live_prices_are_the_bars_that_came_last(tmp_path):
+    came = [("A", 1, 10.0), ("A", 3, 12.0), ("A", 2, 11.0), ("B", 1, 4.0)]
+    rows = [
+        {
+            "window_start": minute(number),
+            "ticker": ticker,
+            "price_date": date(2024, 5, 2),
+            "close": close,
+            "volume": 9,
+        }
+        for ticker, number, close in came
+    ]
+    write(tmp_path, "gold.live_prices", rows)
+    rows = Lakehouse(tmp_path).ask("live_prices", {})
+    assert [(row["ticker"], row["close"]) for row in rows] == [("A", 12.0), ("B", 4.0)]
+
+
 # ---- stocks
 
 
