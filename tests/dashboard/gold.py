@@ -89,13 +89,14 @@ def sketch(viewers: Iterable[str]) -> bytes:
 
 
 def playback_cells(seed: int, minutes: int = 75) -> list[Row]:
-    """Cells of noc_playback of the minutes before END, with their viewers as sets.
+    """Cells of noc_playback of the minutes before END, and three after it by clocks that run
+    ahead; with their viewers as sets.
 
     The sets (`of_stalled`, …) are what the sketches hold; they are no columns.
     """
     draw = random.Random(seed)
     rows = []
-    for ago in range(1, minutes + 1):
+    for ago in range(-2, minutes + 1):
         minute = END - timedelta(minutes=ago)
         keys = {
             tuple(draw.choice(values) for values in COHORTS.values())
@@ -150,10 +151,10 @@ def _playback_cell(draw: random.Random, minute: datetime, key: tuple[str, ...]) 
 
 
 def cdn_cells(seed: int, minutes: int = 75) -> list[Row]:
-    """Cells of noc_cdn of the minutes before END."""
+    """Cells of noc_cdn of the minutes before END, and three after it."""
     draw = random.Random(seed)
     rows = []
-    for ago in range(1, minutes + 1):
+    for ago in range(-2, minutes + 1):
         for result in ("HIT", "MISS", "ERROR"):
             if draw.random() < 0.3:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -222,6 +222,8 @@ def alerts(tmp_path_factory):
         "passed": (0, 10),
         "firing": range(22, 27),
         "wavers": (0, 1, 3, 4, 5),
+        "returns": (0, 1, 2, 7),  # within five minutes: the same alert
+        "comes again": (0, 1, 2, 8, 9, 10),
     }
     write_alerts(root, broken, minute(0))
     return Lakehouse(root)
@@ -239,14 +241,20 @@ def test_alerts_fire_after_windows_in_a_row_and_are_resolved_after_quiet(alerts)
     assert told(rows) == {
         ("resolved", "resolved", minute(0), minute(7), 5.0),
         ("wavers", "resolved", minute(0), minute(10), 6.0),
+        ("returns", "resolved", minute(0), minute(7), 8.0),
+        ("comes again", "resolved", minute(0), minute(7), 3.0),
+        ("comes again", "resolved", minute(8), minute(15), 11.0),
         ("pending", "pending", minute(20), None, 22.0),
         ("firing", "firing", minute(22), minute(29), 26.0),
     }
-    assert {row["cohort"]: row["ended_at"] for row in rows} == {
-        "resolved": minute(14),
-        "wavers": minute(15),
-        "pending": None,
-        "firing": None,
+    assert {(row["cohort"], row["ended_at"]) for row in rows} == {
+        ("resolved", minute(14)),
+        ("wavers", minute(15)),
+        ("returns", minute(17)),
+        ("comes again", minute(12)),
+        ("comes again", minute(20)),
+        ("pending", None),
+        ("firing", None),
     }
 
 
@@ -259,6 +267,8 @@ def test_alerts_of_an_interval_began_or_lasted_in_it(alerts):
     choice = Choice(start=minute(14), end=minute(30))
     assert {row["cohort"] for row in alerts.ask("alerts", choice.variables(None))} == {
         "wavers",
+        "returns",
+        "comes again",
         "pending",
         "firing",
     }
