@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import suppress
+from threading import Event
+from typing import TYPE_CHECKING
 
 from loaders.ports import HOST, port_from_environment, require_usable
 from loaders.session import ConfigurationError, lakehouse_root
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 PORT = 8050
 
@@ -39,16 +44,25 @@ def main() -> None:
         lakehouse.ask("newest", {})  # the first question of a process takes seconds
     if not lakehouse.has_tables():
         print(f"dashboard: no gold tables under {root} yet: `make demo` or `make up` makes them")
-    print(f"dashboard: http://{HOST}:{port}/ (Ctrl-C ends it)", flush=True)
-    uvicorn.run(
-        create_app(lakehouse),
+    stopping = Event()
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            stopping.set()  # a stream of news would wait for ever
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
+        create_app(lakehouse, stopping),
         host=HOST,
         port=port,
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=5,
     )
+    print(f"dashboard: http://{HOST}:{port}/ (Ctrl-C ends it)", flush=True)
+    with suppress(KeyboardInterrupt):
+        Server(config).run()
 
 
 if __name__ == "__main__":

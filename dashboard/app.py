@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -61,9 +62,9 @@ TITLES = {
 log = logging.getLogger(__name__)
 
 
-def create_app(lakehouse: Lakehouse) -> WithHeaders:
-    """The application that shows a lakehouse."""
-    dashboard = Dashboard(lakehouse)
+def create_app(lakehouse: Lakehouse, stopping: Event | None = None) -> WithHeaders:
+    """The application that shows a lakehouse; streams of news end once `stopping` is set."""
+    dashboard = Dashboard(lakehouse, stopping or Event())
     app = Starlette(
         routes=[
             *(Route(path, dashboard.page, methods=["GET"]) for path in PAGES),
@@ -94,8 +95,9 @@ async def health(_: Request) -> Response:
 class Dashboard:
     """What the routes answer."""
 
-    def __init__(self, lakehouse: Lakehouse) -> None:
+    def __init__(self, lakehouse: Lakehouse, stopping: Event) -> None:
         self._lakehouse = lakehouse
+        self._stopping = stopping
         self._at_once = anyio.CapacityLimiter(QUESTIONS_AT_ONCE)
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -142,7 +144,8 @@ class Dashboard:
         names = [name for name in request.query_params.get("panels", "").split(",") if name]
         if not names or not set(names) <= PANELS.keys():
             raise BadChoice("panels: name the panels of which there may be news")
-        return StreamingResponse(news(self._lakehouse, names), media_type="text/event-stream")
+        told = news(self._lakehouse, names, self._stopping)
+        return StreamingResponse(told, media_type="text/event-stream")
 
     async def refuse(self, request: Request, error: Exception) -> Response:
         """What a person is told of an error: never more than they can mend."""
@@ -182,12 +185,12 @@ def _choices(lakehouse: Lakehouse, choice: Choice) -> dict[str, list[str]]:
     }
 
 
-async def news(lakehouse: Lakehouse, names: list[str]) -> AsyncIterator[str]:
+async def news(lakehouse: Lakehouse, names: list[str], stopping: Event) -> AsyncIterator[str]:
     """Server-sent events: the name of each panel, whenever a table that it reads has changed."""
     seen: dict[str, Any] = {}
     quiet = 0.0
     yield "retry: 2000\n\n"
-    while True:
+    while not stopping.is_set():
         for name in names:
             versions = await anyio.to_thread.run_sync(
                 lambda panel=PANELS[name]: [lakehouse.versions(each) for each in panel.queries]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 from starlette.testclient import TestClient
@@ -213,7 +217,7 @@ def test_news_name_the_panels_whose_tables_changed(root):
     names = ["live_active_users", "live_client_errors", "status"]
 
     async def first_news():
-        told = news(lakehouse, names)
+        told = news(lakehouse, names, Event())
         assert (await anext(told)).startswith("retry:")
         waiting = asyncio.ensure_future(anext(told))
         # the generator looks once at all, and then each second
@@ -254,8 +258,6 @@ def test_a_live_panel_shows_the_newest_window(tmp_path):
 
 
 def run(*arguments, **environment):
-    import os
-
     return subprocess.run(
         [sys.executable, "-m", "dashboard", *arguments],
         cwd=PROJECT_ROOT,
@@ -285,6 +287,42 @@ def test_a_port_that_is_none_is_one_line():
     assert done.stderr == (
         "dashboard: DASHBOARD_PORT is 'http': give a port number from 1 to 65535\n"
     )
+
+
+def test_ctrl_c_ends_it_in_silence_while_a_page_is_open(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dashboard"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "DASHBOARD_PORT": str(port), "LAKEHOUSE_ROOT": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert f"no gold tables under {tmp_path} yet" in process.stdout.readline()
+        assert f"http://127.0.0.1:{port}/" in process.stdout.readline()
+        with opened(process, port) as stream:
+            stream.sendall(b"GET /news?panels=status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            received = b""
+            while b"retry:" not in received:
+                received += stream.recv(4096)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, said) == (0, "")
+
+
+def opened(process, port):
+    """A connection, once the server listens."""
+    while process.poll() is None:
+        with suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", port), timeout=60)
+    raise AssertionError(process.stderr.read())
 
 
 def test_help_teaches():
