@@ -13,10 +13,11 @@ SPARK = (100, 26)  # width and height of a sparkline, in units of its own
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A cell that leads to another choice; query: what the URL then says."""
+    """A cell that leads to another choice; query: what the URL then says, page: of which page."""
 
     text: str
     query: str
+    page: str = ""
 
 
 Cell = str | Link

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from dashboard.choice import Choice
 from dashboard.content import Content, Link, Table, Tile, spark_points
 from dashboard.metrics import show, show_age, show_time
 from dashboard.question import Question
@@ -52,7 +53,7 @@ def videos(query: str, value: str, heading: str) -> Callable[[Question], Content
                 ("video", heading),
                 [
                     (
-                        Link(row["video_id"], question.choice.query(video=row["video_id"])),
+                        Link(row["video_id"], Choice(video=row["video_id"]).query(), "/player"),
                         show(row[value], "number"),
                     )
                     for row in rows

@@ -153,8 +153,10 @@ form.addEventListener("submit", (event) => {
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-choice], a.button");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  const target = new URL(link.href);
+  if (target.pathname !== location.pathname) return;
   event.preventDefault();
-  go(new URL(link.href).searchParams);
+  go(target.searchParams);
 });
 window.addEventListener("popstate", () => {
   fillForm();

@@ -162,6 +162,18 @@ def test_live_values_change_without_a_reload(page, address, root):
     assert page.evaluate("window.isTheSamePage")
 
 
+def test_a_video_of_the_live_page_leads_to_its_player(page, address):
+    painted(page, address + "/live")
+    page.locator("#live_popular_videos a").first.click()
+    page.wait_for_url("**/player?video=v1")
+    page.wait_for_selector(PAINTED, state="detached")
+    assert page.locator("[name=video]").input_value() == "v1"
+    page.evaluate("window.isTheSamePage = true")
+    page.locator("#live_popular_videos a").nth(1).click()
+    page.wait_for_url("**/player?video=v2")
+    assert page.evaluate("window.isTheSamePage")
+
+
 def test_new_gold_changes_the_page_and_an_open_table_stays_open(page, address, root):
     from playwright.sync_api import expect
 
