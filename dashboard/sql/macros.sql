@@ -1,6 +1,6 @@
 -- What a metric is, once, as models/gold/qos/noc_windows.sql has it: sums over sums.
 
--- The middle of a bucket of a histogram, in ms (macros/qos/histogram_quantile.sql).
+-- The middle of a bucket of a histogram, in ms (macros/qos/bucket_middle.sql).
 create macro bucket_ms(bucket) as exp((bucket + 0.5) / 20);
 
 -- The additive columns of noc_playback, of any rows that were added up, as metrics. Windows is how
