@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint docs bench faults soak lock clean distclean
+.PHONY: help setup demo up dashboard test lint docs bench faults soak lock clean distclean
 PYTHON := .venv/bin/python
 ROOT := $(or $(LAKEHOUSE_ROOT),lakehouse)
 
@@ -14,6 +14,9 @@ demo: setup ## produce data, load it, build every table, show them (ONLY=stocks:
 
 up: setup ## start the engine, with an AWS on this machine and producers that keep sending
 	@exec $(PYTHON) -m demo.up
+
+dashboard: setup ## show it in a browser: http://127.0.0.1:8050 (DASHBOARD_PORT=…)
+	@exec $(PYTHON) -m dashboard
 
 test: setup ## run every test, those that need Spark in one process, the others beside it
 	@$(PYTHON) -m pytest -n 2 --durations 15

@@ -15,6 +15,7 @@ BENCHMARKS = {
     "live": "commit to bronze until the row in a streaming model's table (LIVE_MINUTES=10)",
     "games_ingest": "the ingest service on one core, from HTTP to journal, Firehose and vault",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
+    "dashboard": "the NOC page on a million rows of gold: first paint, refresh (DASHBOARD_ROWS=…)",
     "ip_join": "addresses located by a million ranges, against a plain BETWEEN",
 }
 

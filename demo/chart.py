@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from bokeh.embed import file_html
-from bokeh.layouts import column
+from bokeh.layouts import Column, column
 from bokeh.models import ColumnDataSource, DatetimeTickFormatter, Div, HoverTool, Range1d
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
+from bokeh.themes import Theme
 from deltalake import DeltaTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-PRICE_COLOUR = "#2b5c8a"
-BLUEPRINT_COLOUR = "#d08a1d"
-TRAILING_COLOUR = "#2a8a57"
+COLOURS = {"price": "#2b5c8a", "blueprint": "#d08a1d", "trailing": "#2a8a57", "paper": "white"}
+THEME = {"attrs": {"Grid": {"grid_line_color": "#e6e6e6"}, "Plot": {"outline_line_color": None}}}
 WIDTH_PX = 1080
 MARGIN = timedelta(days=20)
 
@@ -46,12 +47,25 @@ def _read(root: Path, table: str, ticker: str, columns: list[str]) -> pa.Table:
 
 
 def draw(ticker: str, valuation: pa.Table, blueprint: pa.Table, filings: pa.Table) -> str:
-    """The page's HTML, scripts included.
+    """The page's HTML, scripts included; takes what layout() takes."""
+    drawn = layout(ticker, valuation, blueprint, filings)
+    return file_html(drawn, INLINE, f"{ticker}: price and P/E", theme=Theme(json=THEME))
+
+
+def layout(
+    ticker: str,
+    valuation: pa.Table,
+    blueprint: pa.Table,
+    filings: pa.Table,
+    colours: Mapping[str, str] = COLOURS,
+) -> Column:
+    """The two plots and a note below them.
 
     Args:
         valuation: what read_valuation() returns.
         blueprint: price_date and pe of gold.viewPE.
         filings: what read_filings() returns.
+        colours: of price, blueprint, trailing and paper.
     """
     dates = valuation["price_date"].to_pylist()
     start = min(filings["filed_date"].to_pylist(), default=dates[0])
@@ -80,7 +94,7 @@ def draw(ticker: str, valuation: pa.Table, blueprint: pa.Table, filings: pa.Tabl
         "price_date",
         "close",
         source=_source(valuation),
-        color=PRICE_COLOUR,
+        color=colours["price"],
         line_width=1.6,
         legend_label="close (raw, not adjusted)",
     )
@@ -90,8 +104,8 @@ def draw(ticker: str, valuation: pa.Table, blueprint: pa.Table, filings: pa.Tabl
         source=_source(filings),
         marker="triangle",
         size=9,
-        color=PRICE_COLOUR,
-        fill_color="white",
+        color=colours["price"],
+        fill_color=colours["paper"],
         legend_label="a filing",
     )
     prices.add_tools(
@@ -113,7 +127,7 @@ def draw(ticker: str, valuation: pa.Table, blueprint: pa.Table, filings: pa.Tabl
         "price_date",
         "pe_ttm",
         source=_source(valuation),
-        color=TRAILING_COLOUR,
+        color=colours["trailing"],
         line_width=1.8,
         legend_label="price_earnings_ttm: four quarters' diluted earnings",
     )
@@ -121,7 +135,7 @@ def draw(ticker: str, valuation: pa.Table, blueprint: pa.Table, filings: pa.Tabl
         "price_date",
         "pe",
         source=_source(blueprint),
-        color=BLUEPRINT_COLOUR,
+        color=colours["blueprint"],
         line_width=1.6,
         legend_label="viewPE: the latest quarter's basic earnings, as the eBook prints it",
     )
@@ -140,8 +154,6 @@ def draw(ticker: str, valuation: pa.Table, blueprint: pa.Table, filings: pa.Tabl
         plot.legend.click_policy = "hide"
         plot.legend.border_line_color = None
         plot.toolbar.logo = None
-        plot.grid.grid_line_color = "#e6e6e6"
-        plot.outline_line_color = None
         plot.xaxis.formatter = DatetimeTickFormatter(months="%b %Y", days="%F", years="%Y")
 
     unverified = pc.sum(pc.invert(filings["verified"])).as_py() or 0
@@ -154,7 +166,7 @@ def draw(ticker: str, valuation: pa.Table, blueprint: pa.Table, filings: pa.Tabl
             f"about four times too high. {unverified} of {filings.num_rows} filings are unverified."
         ),
     )
-    return file_html(column(prices, pe, note), INLINE, f"{ticker}: price and P/E")
+    return column(prices, pe, note)
 
 
 def _hover(renderers: list, rows: list[tuple[str, str]]) -> HoverTool:

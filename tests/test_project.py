@@ -364,16 +364,45 @@ def test_seeds_are_typed_and_keep_to_what_session_mode_loads_right(manifest: Any
     assert wrong == []
 
 
-def test_exposures_rest_on_models_and_say_who_looks(manifest: Any) -> None:
+def test_exposures_rest_on_tables_and_say_who_looks(manifest: Any) -> None:
     wrong = [
         exposure.name
         for exposure in manifest.exposures.values()
         if not exposure.depends_on.nodes
-        or not set(exposure.depends_on.nodes) <= manifest.nodes.keys()
+        or not set(exposure.depends_on.nodes) <= manifest.nodes.keys() | manifest.sources.keys()
         or not exposure.description.strip()
         or not (exposure.owner.name or exposure.owner.email)
     ]
     assert wrong == []
+
+
+def test_exposures_of_the_dashboard_are_its_panels_and_what_their_sql_reads(manifest: Any) -> None:
+    from dashboard.panels import PANELS
+
+    def name_of(unique_id: str) -> str:
+        table = manifest.nodes.get(unique_id) or manifest.sources[unique_id]
+        return f"{table.schema}.{table.name}"
+
+    declared = {
+        exposure.name.removeprefix("dashboard_"): {
+            name_of(unique_id) for unique_id in exposure.depends_on.nodes
+        }
+        for exposure in manifest.exposures.values()
+        if exposure.type == "dashboard"
+    }
+    assert declared == {name: panel.tables for name, panel in PANELS.items()}
+
+
+def test_the_dashboard_reads_tables_and_no_views(manifest: Any, models: list[Any]) -> None:
+    """A view stands in Spark's metastore alone."""
+    from dashboard.panels import PANELS
+
+    views = {
+        f"{model.schema}.{model.name}" for model in models if model.config.materialized == "view"
+    }
+    assert {name: panel.tables & views for name, panel in PANELS.items()} == {
+        name: set() for name in PANELS
+    }
 
 
 def test_folders_of_yaml_hold_no_key_twice() -> None:

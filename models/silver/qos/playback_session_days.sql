@@ -8,7 +8,8 @@
     config(
         unique_key = ['session_date', 'user_id', 'video_id'],
         prune_by = 'session_date',
-        clustered_by = ['session_date', 'user_id']
+        clustered_by = ['session_date', 'user_id'],
+        access = 'protected'
     )
 }}
 
