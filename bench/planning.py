@@ -168,7 +168,7 @@ def look_ups(spark: Any, known: int, suffix: str) -> Iterator[tuple[str, float]]
         ("ledger: new objects", known, 0),
         ("ledger: objects loaded before", 0, BATCH),
     ):
-        items = as_items(spark, begin)
+        items = [an_object(number)[:3] for number in range(begin, begin + BATCH)]
 
         def look_up(items: Any = items) -> int:
             return len(kind.known(ledger, items))
@@ -178,14 +178,6 @@ def look_ups(spark: Any, known: int, suffix: str) -> Iterator[tuple[str, float]]
         yield case + suffix, timed(look_up)
     started = "ledger: next number, at a start" + suffix
     yield started, timed(lambda: next_batch_id(spark, "things", "another"))
-
-
-def as_items(spark: Any, begin: int) -> list[Any]:
-    """A batch's objects as bronze counts them."""
-    objects = [an_object(number) for number in range(begin, begin + BATCH)]
-    return spark.createDataFrame(
-        [item[:3] for item in objects], "container string, item string, version string"
-    ).collect()
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -35,7 +35,7 @@ class Counting(ABC):
     def entries(self, known: Sequence[tuple], *, is_written: bool) -> list[Entry]:
         """An entry for each item; is_written: whether this process has written the rows."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of what was held for counting."""
 
 
@@ -74,7 +74,7 @@ class CountedObjects(Counting):
         if read != self.items:
             raise RuntimeError(f"objects read and planned differ: {set(read) ^ set(self.items)}")
         return [
-            _object_entry(
+            object_entry(
                 row,
                 is_duplicate=(row["container"], row["item"], row["version"]) in loaded,
                 is_overwrite=(row["container"], row["item"], row["version"]) in overwrites,
@@ -93,7 +93,11 @@ def loaded_and_overwrites(known: Sequence[tuple]) -> tuple[set[tuple], set[tuple
     return {row for row in known if len(row) == 3}, {row[:3] for row in known if len(row) > 3}
 
 
-def _object_entry(row: dict[str, Any], *, is_duplicate: bool, is_overwrite: bool) -> Entry:
+def object_entry(row: dict[str, Any], *, is_duplicate: bool, is_overwrite: bool) -> Entry:
+    """What becomes of an object's records, of which `received` were read and `broken` are bad.
+
+    Of a duplicate none is fresh; of an overwrite, none may be kept.
+    """
     received, broken = row["received"], row.pop("broken")
     fresh = 0 if is_duplicate else received
     quarantined = fresh if is_overwrite else min(fresh, broken)
