@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loaders.counting import Counting
+from loaders.destinations import Destination, OneTable
 from loaders.kinds import Kind
 
 if TYPE_CHECKING:
@@ -56,19 +57,19 @@ class BatchReport:
     seconds: float
 
 
-def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
-    """Create a feed's bronze table, the ledger and the quarantine where they do not exist.
+def ensure_tables(spark: SparkSession, destination: Destination, kind: Kind) -> None:
+    """Create a feed's bronze tables, the ledger and the quarantine where they do not exist.
 
     With its location named, a table whose files are there and whose entry in the metastore is
     lost is registered again (Delta refuses that to a table without one).
     """
-    wanted = {
-        table: (kind.columns, "_batch_id"),
+    wanted = dict.fromkeys(destination.tables, (kind.columns, "_batch_id")) | {
         LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item"),
         QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
     }
     # A statement for a table that is there would read its log.
-    missing = [name for name in wanted if not spark.catalog.tableExists(f"bronze.{name}")]
+    there = {table.name.lower() for table in spark.catalog.listTables("bronze")}
+    missing = [name for name in wanted if name.lower() not in there]
     if not missing:
         return
     schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
@@ -81,7 +82,11 @@ def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
 
 
 def batch_writer(
-    feed: str, table: str, kind: Kind, checkpoint: Path, report: Callable[[BatchReport], None]
+    feed: str,
+    destination: Destination,
+    kind: Kind,
+    checkpoint: Path,
+    report: Callable[[BatchReport], None],
 ) -> Callable[[DataFrame, int], None]:
     """A foreachBatch function that appends the rows of a source to bronze.
 
@@ -104,10 +109,16 @@ def batch_writer(
         if first_batch_id is None:
             first_batch_id = next_batch_id(session, feed, query_id)
         numbers = (first_batch_id + spark_batch_id, query_id, spark_batch_id)
-        is_written = is_first and spark_batch_id <= last_written(session, table, query_id)
-        counting = kind.counting(kind.received(batch), logged_offset(checkpoint, spark_batch_id))
+        is_written = (
+            is_first
+            and isinstance(destination, OneTable)
+            and spark_batch_id <= last_written(session, destination.tables[0], query_id)
+        )
+        offset = logged_offset(checkpoint, spark_batch_id)
+        is_held = destination.reads_often
+        counting = kind.counting(kind.received(batch), offset, is_held=is_held)
         try:
-            counted = _append(counting, kind, feed, table, *numbers, is_written=is_written)
+            counted = _append(counting, kind, feed, destination, *numbers, is_written=is_written)
         finally:
             counting.close()
         seconds = round(time.monotonic() - started, 3)
@@ -146,7 +157,7 @@ def _append(
     counting: Counting,
     kind: Kind,
     feed: str,
-    table: str,
+    destination: Destination,
     batch_id: int,
     query_id: str,
     spark_batch_id: int,
@@ -166,8 +177,8 @@ def _append(
     numbered = fresh.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
     writes = not is_written and counting.may_keep(known)
     if writes:
-        columns = spark.table(f"bronze.{table}").columns
-        append(numbered.where("data is not null").select(columns), f"bronze.{table}")
+        columns = spark.table(f"bronze.{destination.tables[0]}").columns
+        destination.append(numbered.where("data is not null").select(columns), append)
     entries = counting.entries(known, is_written=writes)
     size, count, kept, duplicates, quarantined = (
         sum(entry[name] for entry in entries)

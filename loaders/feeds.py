@@ -47,6 +47,12 @@ class Feed(BaseModel, ABC):
     region: str | None = None
     max_bytes_per_trigger: str | None = None
     trigger_seconds: Positive = 10
+    table_per: Literal["game_event"] | None = None
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether it is known where the records come from."""
+        return True
 
     @property
     @abstractmethod
@@ -135,13 +141,17 @@ class S3SqsFeed(Feed):
     """Objects that S3 announces to a queue, wherever they lie."""
 
     source: Literal["s3-sqs"] = "s3-sqs"
-    queue_url: Annotated[str, StringConstraints(min_length=1)]
+    queue_url: str
     allow_overwrites: bool = False
     max_files_per_trigger: Positive = 1000
 
     @property
+    def is_set_up(self) -> bool:
+        return bool(self.queue_url)
+
+    @property
     def origin(self) -> str:
-        return self.queue_url
+        return self.queue_url or "no queue yet"
 
     def _options(self) -> dict[str, Any]:
         return {

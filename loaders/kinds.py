@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
-from loaders.counting import CountedObjects, CountedShards, Counting, loaded_and_overwrites
+from loaders.counting import (
+    CountedObjects,
+    CountedShards,
+    Counting,
+    HeldObjects,
+    loaded_and_overwrites,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
@@ -50,8 +56,13 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
-        """How a batch is counted that ends at this offset of its source."""
+    def counting(
+        self, received: DataFrame, offset: Mapping[str, Any], *, is_held: bool
+    ) -> Counting:
+        """How a batch is counted that ends at this offset of its source.
+
+        is_held: its rows are gone over more than once.
+        """
 
     @abstractmethod
     def known(self, ledger: DataFrame, items: Sequence[Any]) -> Sequence[tuple]:
@@ -92,8 +103,10 @@ class Objects(Kind):
             "_ingested_at",
         )
 
-    def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
-        return CountedObjects(received, offset)
+    def counting(
+        self, received: DataFrame, offset: Mapping[str, Any], *, is_held: bool
+    ) -> Counting:
+        return (HeldObjects if is_held else CountedObjects)(received, offset)
 
     def known(self, ledger: DataFrame, items: Sequence[tuple]) -> list[tuple]:
         """Identities that were loaded, and with a reason those that may not be."""
@@ -161,7 +174,9 @@ class StreamRecords(Kind):
             "_ingested_at",
         )
 
-    def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
+    def counting(
+        self, received: DataFrame, offset: Mapping[str, Any], *, is_held: bool
+    ) -> Counting:
         return CountedShards(received, self.without)
 
     def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[Row]:

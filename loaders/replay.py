@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from loaders.bronze import LEDGER, LEDGER_COLUMNS, QUARANTINE, append_idempotently
+from loaders.destinations import Destination, destination_of
 from loaders.feeds import Feed
 from loaders.session import ConfigurationError, lakehouse_root
 from loaders.sources.clients import ClientSettings, client_settings
@@ -314,9 +316,9 @@ def replay(
     Raises:
         ConfigurationError: a batch of the feed was cut short; the message says how to finish it.
     """
-    name, table = feed.name, feed.table
-    report = finish_replay(spark, name, table)
-    _require_whole_batches(spark, name, table)
+    name, destination = feed.name, destination_of(feed)
+    report = finish_replay(spark, name, destination)
+    _require_whole_batches(spark, name, destination)
     fetch = fetch or _fetch_from(client_settings(feed.source_options()))
     new_objects = _NewObjects(spark, feed)
     stage: _Stage | None = None
@@ -331,10 +333,10 @@ def replay(
         for reading in readings:
             stage.add(reading)
         if stage.is_full:
-            report += _apply_stage(spark, name, table, stage)
+            report += _apply_stage(spark, name, destination, stage)
             stage = None
     if stage is not None:
-        report += _apply_stage(spark, name, table, stage)
+        report += _apply_stage(spark, name, destination, stage)
     return report + ReplayReport(name, looked_at=looked_at)
 
 
@@ -354,13 +356,13 @@ def is_replay_unfinished(feed: str) -> bool:
     return folder.exists() and any(folder.iterdir())
 
 
-def finish_replay(spark: SparkSession, feed: str, table: str) -> ReplayReport:
+def finish_replay(spark: SparkSession, feed: str, destination: Destination) -> ReplayReport:
     """Do what is left of a replay that was cut short."""
     folder = _folder(feed)
     report = ReplayReport(feed)
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         if path.suffix == "":
-            report += _apply(spark, feed, table, path)
+            report += _apply(spark, feed, destination, path)
         else:
             shutil.rmtree(path)
     return report
@@ -377,12 +379,14 @@ def _new_stage(spark: SparkSession, feed: str) -> _Stage:
     return _Stage(_folder(feed) / f"{last + 1}.unfinished", last + 1)
 
 
-def _apply_stage(spark: SparkSession, feed: str, table: str, stage: _Stage) -> ReplayReport:
+def _apply_stage(
+    spark: SparkSession, feed: str, destination: Destination, stage: _Stage
+) -> ReplayReport:
     stage.close()
-    return _apply(spark, feed, table, stage.folder.rename(stage.folder.with_suffix("")))
+    return _apply(spark, feed, destination, stage.folder.rename(stage.folder.with_suffix("")))
 
 
-def _apply(spark: SparkSession, feed: str, table: str, folder: Path) -> ReplayReport:
+def _apply(spark: SparkSession, feed: str, destination: Destination, folder: Path) -> ReplayReport:
     """Bring the tables to where the staged replay wants them, from wherever they are."""
     from pyspark.sql import functions as F
 
@@ -402,9 +406,9 @@ def _apply(spark: SparkSession, feed: str, table: str, folder: Path) -> ReplayRe
         append_idempotently(frame, name, f"replay:{feed}", batch_id)
 
     if kept:
-        columns = spark.table(f"bronze.{table}").columns
+        columns = spark.table(f"bronze.{destination.tables[0]}").columns
         good = rows.where("data is not null")
-        append(good.select(*_bronze_columns(columns)), f"bronze.{table}")
+        destination.append(good.select(*_bronze_columns(columns)), append)
     if quarantined:
         append(
             rows.where("error is not null").select(
@@ -475,16 +479,19 @@ def _ledger_rows(
     return rows
 
 
-def _require_whole_batches(spark: SparkSession, feed: str, table: str) -> None:
+def _require_whole_batches(spark: SparkSession, feed: str, destination: Destination) -> None:
     """A batch that was cut short keeps its number until its query has completed it."""
     from pyspark.sql import functions as F
 
     ledger = spark.table(LEDGER).where(F.col("feed") == feed)
     last = ledger.agg(F.coalesce(F.max("batch_id"), F.lit(-1))).first()[0]
+    written = [
+        spark.table(f"bronze.{table}").select(F.col("_batch_id").alias("batch_id"))
+        for table in destination.tables
+    ]
+    quarantined = spark.table(QUARANTINE).where(F.col("feed") == feed).select("batch_id")
     begun = (
-        spark.table(f"bronze.{table}")
-        .select(F.col("_batch_id").alias("batch_id"))
-        .unionByName(spark.table(QUARANTINE).where(F.col("feed") == feed).select("batch_id"))
+        reduce(lambda one, two: one.unionByName(two), written, quarantined)
         .where(F.col("batch_id") > last)
         .first()
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, batch_writer, ensure_tables
+from loaders.destinations import destination_of
 from loaders.feeds import Feed
 from loaders.kinds import Kind, kind_of
 from loaders.listener import FeedListener, listening
@@ -67,7 +68,8 @@ def start(
 
     register(spark)
     kind = _kind(feed)
-    ensure_tables(spark, feed.table, kind)
+    destination = destination_of(feed)
+    ensure_tables(spark, destination, kind)
     checkpoint = lakehouse_root() / "checkpoints" / feed.name
     trigger = (
         {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} seconds"}
@@ -78,7 +80,7 @@ def start(
         .load(feed.load_path)
         .withColumn("_ingested_at", F.current_timestamp())
         .writeStream.queryName(feed.name)
-        .foreachBatch(batch_writer(feed.name, feed.table, kind, checkpoint, report))
+        .foreachBatch(batch_writer(feed.name, destination, kind, checkpoint, report))
         .option("checkpointLocation", str(checkpoint))
         .trigger(**trigger)
         .start()
@@ -92,8 +94,9 @@ def _kind(feed: Feed) -> Kind:
 def _finish_replay(spark: SparkSession, feed: Feed) -> None:
     """A replay that was cut short has its batch before any new one."""
     if is_replay_unfinished(feed.name):
-        ensure_tables(spark, feed.table, _kind(feed))
-        finish_replay(spark, feed.name, feed.table)
+        destination = destination_of(feed)
+        ensure_tables(spark, destination, _kind(feed))
+        finish_replay(spark, feed.name, destination)
 
 
 def _start_all(
