@@ -146,14 +146,8 @@ def post(
                 except Empty:
                     return
                 time.sleep(max(0.0, due - time.perf_counter()))
-                signed = signed_headers(key.key_id, key.secret, int(time.time()), body)
                 begun = time.perf_counter()
-                while True:
-                    headers = signed | {"content-type": "application/json"}
-                    answer = session.post(url, body, headers=headers, timeout=60)
-                    if answer.status_code == 200:
-                        break
-                    time.sleep(float(answer.headers["retry-after"]))
+                post_until_taken(session, url, key, body)
                 latencies.append(time.perf_counter() - begun)
 
     overslept: list[float] = []
@@ -180,6 +174,17 @@ def post(
     watch.join()
     idle_ms = 1000 * sorted(overslept)[int(0.99 * len(overslept))]
     return Run(len(bodies) * BATCH, seconds, spent, sorted(latencies), idle_ms)
+
+
+def post_until_taken(session: requests.Session, url: str, key: StudioKey, body: bytes) -> None:
+    """Post a batch; where the service says stop, again when it says so."""
+    while True:
+        signed = signed_headers(key.key_id, key.secret, int(time.time()), body)
+        headers = signed | {"content-type": "application/json"}
+        answer = session.post(url, body, headers=headers, timeout=60)
+        if answer.status_code == 200:
+            return
+        time.sleep(float(answer.headers["retry-after"]))
 
 
 def cpu_seconds(pid: int) -> float:

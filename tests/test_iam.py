@@ -13,7 +13,7 @@ import pytest
 from botocore import xform_name
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-SERVICES = ("kinesis", "s3", "sns", "sqs", "sts")
+SERVICES = ("firehose", "kinesis", "kms", "s3", "sns", "sqs", "sts")
 # Where the action is not called like the operation, or is not the only one.
 ACTIONS = {
     "s3:copy": {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"},
@@ -108,11 +108,24 @@ def test_policies_allow_what_is_called_and_nothing_else(
     policies: dict[str, set[str]], operations: dict[str, dict[str, str]]
 ) -> None:
     set_up = PROJECT_ROOT / "loaders" / "queues.py"
-    others = [path for path in (PROJECT_ROOT / "loaders").rglob("*.py") if path != set_up]
+    ingest = [
+        path
+        for folder in ("ingest", "vault")
+        for path in (PROJECT_ROOT / "loaders" / folder).rglob("*.py")
+    ]
+    others = {*(PROJECT_ROOT / "loaders").rglob("*.py")} - {set_up, *ingest}
     assert policies["Queue set-up"] == actions([set_up], operations)
+    assert policies["Ingest service"] == actions(ingest, operations)
     loading = policies["Loader"] | policies["Clean-up"]
     called = actions(others, operations)
     assert loading == called - policies["Publisher"]
+
+
+def test_who_loads_the_lake_may_ask_kms_for_no_key_of_a_player(
+    policies: dict[str, set[str]],
+) -> None:
+    with_kms = {part for part, allowed in policies.items() for a in allowed if a.startswith("kms:")}
+    assert with_kms == {"Ingest service"}
 
 
 def test_a_loader_that_cleans_nothing_up_may_only_read(policies: dict[str, set[str]]) -> None:
