@@ -1,4 +1,4 @@
-"""Writes what follows from loaders/games/events.yml: dbt's bronze sources and docs/games.md's table.
+"""Writes what follows from loaders/games/events.yml: dbt sources, and the table in docs/games.md.
 
 .venv/bin/python scripts/game_contracts.py
 """
