@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench faults lock clean distclean
+.PHONY: help setup demo up test lint docs bench faults soak lock clean distclean
 PYTHON := .venv/bin/python
 ROOT := $(or $(LAKEHOUSE_ROOT),lakehouse)
 
@@ -11,6 +11,9 @@ setup: ## create the environment; does only what is missing
 
 demo: setup ## produce data, load it, build every table, show them (ONLY=stocks: one use case)
 	@$(PYTHON) -m demo $(if $(ONLY),--only $(ONLY))
+
+up: setup ## start the engine, with an AWS on this machine and producers that keep sending
+	@exec $(PYTHON) -m demo.up
 
 test: setup ## run every test, those that need Spark in one process, the others beside it
 	@$(PYTHON) -m pytest -n 2 --durations 15
@@ -26,6 +29,9 @@ bench: setup ## measure, and print a table
 
 faults: setup ## kill loaders at every step, and prove that nothing is lost or repeated (FAULTS=200 SEED=…)
 	@export FAULTS=$(or $(FAULTS),200) SEED=$(or $(SEED),$$(date +%s)); echo "FAULTS=$$FAULTS SEED=$$SEED"; $(PYTHON) -m pytest tests/faults
+
+soak: setup ## kill the engine at random while it is used, and compare with what was sent (MINUTES=10 SEED=…)
+	@export MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),$$(date +%s)); echo "MINUTES=$$MINUTES SEED=$$SEED"; $(PYTHON) -m pytest tests/soak
 
 lock: setup ## renew the lock files (UPGRADE=1: to the newest versions allowed)
 	@$(PYTHON) scripts/lock.py $(if $(UPGRADE),--upgrade)

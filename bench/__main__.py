@@ -7,16 +7,19 @@ import importlib
 
 BENCHMARKS = {
     "stocks": "full load, one new day and nothing new, from landing folder to gold",
+    "cycle": "the engine's cycles by what is new and what is stored (BENCH_SCALES='1 10 50')",
+    "freshness": "from an event to its row in gold (BENCH_RATE=100 BENCH_MINUTES=5)",
     "ingest": "objects to bronze, against Spark's text source and a script of one's own",
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
     "games_ingest": "the ingest service on one core, from HTTP to journal, Firehose and vault",
+    "small_files": "files, log and reading after many micro-batches (SMALL_FILES_BATCHES=10000)",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
 }
 
 
 def main() -> None:
     """Run the benchmarks named on the command line, each in a lakehouse of its own."""
-    listing = "\n".join(f"  {name:10} {what}" for name, what in BENCHMARKS.items())
+    listing = "\n".join(f"  {name:12} {what}" for name, what in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=f"Measure, and print tables.\n\n{listing}",

@@ -39,11 +39,13 @@ def main() -> None:
 def _run(landing: Path) -> dict[str, tuple[Cost, Cost]]:
     from demo import stocks
     from demo.build import dbt_build
+    from loaders.dbt_project import DbtProject
     from loaders.feeds import read_feeds
     from loaders.run import run_once
     from loaders.session import get_spark, lakehouse_root
 
     spark = get_spark()
+    project = DbtProject(lakehouse_root())
     feeds = read_feeds()
     sessions = list(stocks.bars_by_session())
 
@@ -62,7 +64,7 @@ def _run(landing: Path) -> dict[str, tuple[Cost, Cost]]:
         if failed:
             raise SystemExit(f"bench: {failed}")
         with cost() as build:
-            dbt_build(lakehouse_root(), lambda _: None)
+            dbt_build(project, lambda _: None)
         cases[case] = (load, build)
     spark.stop()
     return cases

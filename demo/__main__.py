@@ -18,10 +18,12 @@ from rich.table import Table
 from demo import build, stocks, summary
 from demo.aws import EmbeddedAws, SetupError, embedded_aws, environment
 from demo.steps import console, step
+from loaders.dbt_project import BuildError, DbtProject, Node
+from loaders.engine import root_to_itself
 from loaders.feeds import read_feeds
 from loaders.queues import create_queue
 from loaders.run import run_once
-from loaders.session import ConfigurationError, get_spark, prepare_root
+from loaders.session import ConfigurationError, get_spark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +57,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (ConfigurationError, SetupError, DemoError, build.BuildError) as error:
+    except (ConfigurationError, SetupError, DemoError, BuildError) as error:
         click.echo(f"demo: {error}", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
@@ -73,9 +75,9 @@ def demo(only: str | None) -> None:  # noqa: ARG001 - there is one use case so f
     (default ./lakehouse); delete that folder to start over.
     """
     started = time.monotonic()
-    root = prepare_root()
-    console.print(f"multihop demo, everything under {root}")
     with ExitStack() as stack:
+        root = stack.enter_context(root_to_itself()).path
+        console.print(f"multihop demo, everything under {root}")
         with step("embedded AWS") as current:
             aws = stack.enter_context(embedded_aws(root / "aws"))
             current.outcome = f"answers at {aws.endpoint_url}"
@@ -86,9 +88,10 @@ def demo(only: str | None) -> None:  # noqa: ARG001 - there is one use case so f
         with step("Spark"):
             spark = session.result()
         stack.callback(spark.stop)
-        pool.submit(build.import_dbt)  # takes seconds too, while the JVM loads
+        project = DbtProject(root)
+        pool.submit(project.import_dbt)  # takes seconds too, while the JVM loads
         load(spark)
-        build_tables(root)
+        build_tables(root, project)
         show(root, spark)
     console.print(f"{news}.\n{time.monotonic() - started:.0f} s in all.\n\n{NEXT_STEPS}")
 
@@ -149,21 +152,21 @@ def load(spark: SparkSession) -> None:
         current.outcome = f"{kept:,} records of {objects:,} objects" if batches else "nothing new"
 
 
-def build_tables(root: Path) -> None:
+def build_tables(root: Path, project: DbtProject) -> None:
     """Run dbt, unless nothing has changed since it was green."""
     with step("dbt build, to silver and gold") as current:
         if build.is_current(root):
             current.outcome = "skipped, nothing has changed since the last green build"
             return
 
-        def report(node: build.Node) -> None:
+        def report(node: Node) -> None:
             current.advance(node.number, node.total, node.name)
             if node.kind != "test":
                 current.line(f"{node.kind} {node.name}: {node.status} ({node.seconds:.1f} s)")
 
-        nodes = build.dbt_build(root, report)
-        tests = sum(node.kind == "test" for node in nodes)
-        current.outcome = f"{len(nodes) - tests} models and seeds, {tests} tests passed"
+        kinds = [result.kind for result in build.dbt_build(project, report)]
+        built = sum(kind in ("model", "seed") for kind in kinds)
+        current.outcome = f"{built} models and seeds, {kinds.count('test')} tests passed"
         build.mark_current(root)
 
 

@@ -1,95 +1,33 @@
-"""dbt build in this process, and whether one is needed."""
+"""Whether a dbt build is needed, and doing it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from loaders.dbt_project import PROJECT_PARTS, BuildError, DbtProject, Node, Result
 from loaders.session import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PROJECT_PARTS = ("dbt_project.yml", "models", "macros", "seeds", "tests/data")
-# The events with which dbt says that a node has ended.
-NODE_ENDED = ("LogModelResult", "LogSeedResult", "LogTestResult")
 
-
-class BuildError(Exception):
-    """dbt ended red; the message names the first node and the cause."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A seed, model or test that has ended, the `number`th of `total`."""
-
-    name: str
-    kind: str
-    status: str
-    seconds: float
-    number: int
-    total: int
-
-
-def import_dbt() -> Any:
-    """dbt's entry point; its import takes seconds."""
-    from dbt.cli.main import dbtRunner
-
-    return dbtRunner
-
-
-def dbt_build(root: Path, report: Callable[[Node], None]) -> list[Node]:
+def dbt_build(project: DbtProject, report: Callable[[Node], None]) -> list[Result]:
     """Run every seed, model and data test; unit tests belong to `make test`.
 
     Args:
-        root: where dbt writes its artifacts (target/) and logs.
         report: told of each node that has ended.
 
     Raises:
         BuildError: a node failed.
     """
-    nodes: list[Node] = []
-
-    def on_event(event: Any) -> None:
-        if event.info.name not in NODE_ENDED:
-            return
-        data = event.data
-        total = data.num_models if event.info.name == "LogTestResult" else data.total
-        info = data.node_info
-        nodes.append(
-            Node(
-                info.node_name,
-                info.resource_type,
-                data.status,
-                data.execution_time,
-                len(nodes) + 1,
-                total,
-            )
-        )
-        report(nodes[-1])
-
-    outcome = import_dbt()(callbacks=[on_event]).invoke(
-        [
-            *("build", "--exclude-resource-type", "unit_test", "--quiet"),
-            *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT / "profiles")),
-            *("--target-path", str(root / "target"), "--log-path", str(root / "logs")),
-        ]
-    )
-    if isinstance(outcome.exception, KeyboardInterrupt):
-        raise outcome.exception
-    if not outcome.success:
-        raise BuildError(_first_failure(outcome))
-    return nodes
-
-
-def _first_failure(outcome: Any) -> str:
-    for result in getattr(outcome.result, "results", None) or []:
-        if result.status in ("error", "fail", "runtime error"):
-            return " ".join(f"{result.node.name}: {result.message or 'no message'}".split())
-    return " ".join(str(outcome.exception or "no message").split())
+    results = project.run("build", "--exclude-resource-type", "unit_test", report=report)
+    for result in results:
+        if result.is_bad:
+            raise BuildError(result.problem)
+    return results
 
 
 def fingerprint(root: Path) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,8 @@ EPS_AS_FILED = Path(__file__).parent / "reference" / "eps_as_filed.csv"
 # So many sessions at the end of the data are kept for later runs, one a run.
 HELD_BACK = 10
 THREADS = 16
+# Of a producer that keeps sending: a session a second.
+SEND_PAUSE_S = 1.0
 
 Record = dict[str, Any]
 
@@ -192,6 +196,34 @@ def produce(
         filing_dates=len(filings),
         filings=sum(item.records for item in filings),
     )
+
+
+def keep_sending(s3: Any, stop: threading.Event, bucket: str = BUCKET) -> None:
+    """Put one object after the other, a session every SEND_PAUSE_S, until `stop` is set.
+
+    First what a vendor delivers, in the order of its dates, from where the bucket ends; then, as a
+    vendor that restates its history, the same bars again and again under new keys and with a later
+    `updated`.
+    """
+    present = _etags(s3, bucket)
+    last = max(bars_by_session())
+    objects = sorted(landing_objects(last), key=lambda item: Path(item.key).stem)
+    for item in chain(
+        (item for item in objects if present.get(item.key) != item.etag), restatements()
+    ):
+        s3.put_object(Bucket=bucket, Key=item.key, Body=item.body)
+        if stop.wait(SEND_PAUSE_S):
+            return
+
+
+def restatements() -> Iterator[LandingObject]:
+    """All sessions again, over and over, with the time of sending as `updated`."""
+    while True:
+        for session, bars in bars_by_session().items():
+            now = datetime.now(UTC)
+            key = f"{PRICES}restated={now:%Y-%m-%dT%H-%M-%S}/{session}.json"
+            updated = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+            yield _ndjson(key, [{**bar, "updated": updated} for bar in bars])
 
 
 def make_bucket(s3: Any, bucket: str = BUCKET) -> None:

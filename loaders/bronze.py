@@ -14,8 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loaders.batch_settings import suit_batch
+from loaders.compaction import CHECK_EVERY, compact_if_fragmented
 from loaders.counting import Counting
+from loaders.delta_log import last_transaction
 from loaders.destinations import Destination, OneTable
+from loaders.gate import Gate
 from loaders.kinds import Kind
 
 if TYPE_CHECKING:
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 LEDGER = "bronze.ledger"
 QUARANTINE = "bronze.quarantine"
+
+# What has to see every row of a bronze table, such as a delete, runs while none is appended.
+APPENDS = Gate()
 
 LEDGER_COLUMNS = """
     feed string, batch_id bigint, container string, item string, version string,
@@ -93,38 +100,51 @@ def batch_writer(
     The rows carry `_ingested_at` besides, the batch's planning time, which Spark's offset log
     keeps, so that a replay writes the same rows. `checkpoint` is the query's own.
 
-    The order of the writes is bronze, quarantine, ledger. Each is skipped by Delta when this
-    query's batch is in it already (txnAppId, txnVersion), so a batch that was cut short is
-    completed by its replay. What another query or an earlier batch has in the ledger is a
-    duplicate: counted, not appended.
+    The order of the writes is bronze, quarantine, ledger. Each is left out when this query's batch
+    is in it already, so a batch that was cut short is completed by its replay. What another query
+    has in the ledger is a duplicate: counted, not appended. (What the query itself has loaded, its
+    source does not give again.)
     """
     first_batch_id: int | None = None
+    begun = begun_batches(checkpoint)
 
     def write(batch: DataFrame, spark_batch_id: int) -> None:
         nonlocal first_batch_id
         started = time.monotonic()
         session = batch.sparkSession
         query_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
-        is_first = first_batch_id is None  # and so may be a replay
         if first_batch_id is None:
             first_batch_id = next_batch_id(session, feed, query_id)
         numbers = (first_batch_id + spark_batch_id, query_id, spark_batch_id)
-        is_written = (
-            is_first
-            and isinstance(destination, OneTable)
-            and spark_batch_id <= last_written(session, destination.tables[0], query_id)
-        )
         offset = logged_offset(checkpoint, spark_batch_id)
+        suit_batch(session, kind.size_bytes(offset))
         is_held = destination.reads_often
         counting = kind.counting(kind.received(batch), offset, is_held=is_held)
+        others = _of_other_batches(session, feed, numbers[0]) if first_batch_id else None
+        is_replay = spark_batch_id in begun
+        written = _written(session, destination, *numbers) if is_replay else frozenset()
         try:
-            counted = _append(counting, kind, feed, destination, *numbers, is_written=is_written)
+            counted = _append(counting, kind, others, written, feed, destination, *numbers)
         finally:
             counting.close()
+        if numbers[0] % CHECK_EVERY == CHECK_EVERY - 1:
+            tables = (f"bronze.{table}" for table in destination.tables)
+            for name in (*tables, LEDGER, QUARANTINE):
+                compact_if_fragmented(session, name)
         seconds = round(time.monotonic() - started, 3)
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 
     return write
+
+
+def begun_batches(checkpoint: Path) -> set[int]:
+    """Numbers of the query's batches that Spark has planned and not completed: it repeats them."""
+
+    def numbers(folder: str) -> set[int]:
+        names = (path.name for path in (checkpoint / folder).glob("*"))
+        return {int(name) for name in names if name.isdigit()}
+
+    return numbers("offsets") - numbers("commits")
 
 
 def logged_offset(checkpoint: Path, spark_batch_id: int) -> dict[str, Any]:
@@ -132,14 +152,36 @@ def logged_offset(checkpoint: Path, spark_batch_id: int) -> dict[str, Any]:
     return json.loads((checkpoint / "offsets" / str(spark_batch_id)).read_text().splitlines()[-1])
 
 
-def last_written(spark: SparkSession, table: str, query_id: str) -> int:
-    """The query's last batch that Delta has in the bronze table; -1 where there is none."""
-    session = spark._jsparkSession
-    name = session.sessionState().sqlParser().parseTableIdentifier(f"bronze.{table}")
-    log = spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, name)
-    none = spark._jvm.scala.Option.empty()
-    found = log.update(False, none, none).transactions().get(query_id)
-    return found.get() if found.isDefined() else -1
+def _of_other_batches(spark: SparkSession, feed: str, batch_id: int) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    return spark.table(LEDGER).where((F.col("feed") == feed) & (F.col("batch_id") != batch_id))
+
+
+def _written(
+    spark: SparkSession,
+    destination: Destination,
+    batch_id: int,
+    query_id: str,
+    spark_batch_id: int,
+) -> frozenset[str]:
+    """Which of the bronze table and the ledger have the query's batch.
+
+    Of several tables the appends themselves find out.
+    """
+    from pyspark.sql import functions as F
+
+    entries = spark.table(LEDGER).where(
+        (F.col("query_id") == query_id) & (F.col("batch_id") == batch_id)
+    )
+    in_ledger = {LEDGER} if not entries.isEmpty() else set()
+    in_bronze = {
+        table
+        for table in destination.tables
+        if isinstance(destination, OneTable)
+        and spark_batch_id <= last_transaction(spark, f"bronze.{table}", query_id)
+    }
+    return frozenset(in_ledger | in_bronze)
 
 
 def next_batch_id(spark: SparkSession, feed: str, query_id: str) -> int:
@@ -156,62 +198,67 @@ def next_batch_id(spark: SparkSession, feed: str, query_id: str) -> int:
 def _append(
     counting: Counting,
     kind: Kind,
+    others: DataFrame | None,
+    written: frozenset[str],
     feed: str,
     destination: Destination,
     batch_id: int,
     query_id: str,
     spark_batch_id: int,
-    *,
-    is_written: bool,
 ) -> tuple[int, int, int, int, int, int]:
+    """others: the ledger's rows of batches that may have items of this one; None: there are none.
+
+    written: the tables that have the batch.
+    """
     from pyspark.sql import functions as F
 
     spark = counting.rows.sparkSession
-
-    def append(rows: DataFrame, name: str) -> None:
-        append_idempotently(rows, name, query_id, spark_batch_id)
-
-    others = spark.table(LEDGER).where((F.col("feed") == feed) & (F.col("batch_id") != batch_id))
-    known = kind.known(others, counting.items)
+    known = [] if others is None else kind.known(others, counting.items)
     fresh = kind.without(counting.rows, known) if known else counting.rows
     numbered = fresh.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
-    writes = not is_written and counting.may_keep(known)
-    if writes:
+    is_written = destination.tables[0] not in written and counting.may_keep(known)
+    if is_written:
         columns = spark.table(f"bronze.{destination.tables[0]}").columns
-        destination.append(numbered.where("data is not null").select(columns), append)
-    entries = counting.entries(known, is_written=writes)
+        destination.append(
+            numbered.where("data is not null").select(columns),
+            lambda rows, name: append_idempotently(rows, name, query_id, spark_batch_id),
+        )
+    entries = counting.entries(known, is_written=is_written)
     size, count, kept, duplicates, quarantined = (
         sum(entry[name] for entry in entries)
         for name in ("size_bytes", "received", "kept", "duplicates", "quarantined")
     )
     if quarantined:
-        append(
-            numbered.where("error is not null").select(
-                F.lit(feed).alias("feed"),
-                F.col("_batch_id").alias("batch_id"),
-                *("container", "item", "version", "ordinal", "offset_bytes"),
-                F.col("error").alias("reason"),
-                "raw",
-                F.col("_ingested_at").alias("ingested_at"),
-            ),
-            QUARANTINE,
+        bad = numbered.where("error is not null").select(
+            F.lit(feed).alias("feed"),
+            F.col("_batch_id").alias("batch_id"),
+            *("container", "item", "version", "ordinal", "offset_bytes"),
+            F.col("error").alias("reason"),
+            "raw",
+            F.col("_ingested_at").alias("ingested_at"),
         )
-    common = {"feed": feed, "batch_id": batch_id, "query_id": query_id}
-    # A batch without any item has a row all the same: the ledger's batches have no gaps.
-    rows = [common | entry for entry in entries or [_NOTHING | {"ingested_at": datetime.now(UTC)}]]
-    append(spark.createDataFrame(rows, LEDGER_COLUMNS), LEDGER)
+        append_idempotently(bad, QUARANTINE, query_id, spark_batch_id)
+    if LEDGER not in written:
+        common = {"feed": feed, "batch_id": batch_id, "query_id": query_id}
+        # A batch without any item has a row all the same: the ledger's batches have no gaps.
+        entries_or_none = entries or [_NOTHING | {"ingested_at": datetime.now(UTC)}]
+        rows = [common | entry for entry in entries_or_none]
+        append(spark.createDataFrame(rows, LEDGER_COLUMNS), LEDGER)
     return len(entries), size, count, kept, duplicates, quarantined
 
 
 def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_id: int) -> None:
-    """Append to a Delta table, unless this batch of this query is in it already."""
-    (
-        rows.write.format("delta")
-        .mode("append")
-        .option("txnAppId", query_id)
-        .option("txnVersion", spark_batch_id)
-        .saveAsTable(name)
-    )
+    """Append to a Delta table, unless this batch of this query is in it already.
+
+    Delta looks through its whole log for that, which doubles the time of a small append.
+    """
+    append(rows, name, txnAppId=query_id, txnVersion=spark_batch_id)
+
+
+def append(rows: DataFrame, name: str, **options: Any) -> None:
+    """Append to a Delta table."""
+    with APPENDS.passing():
+        rows.write.format("delta").mode("append").options(**options).saveAsTable(name)
 
 
 # What the row of a batch without items has.

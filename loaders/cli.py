@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -22,10 +22,14 @@ from loaders.kinds import kind_of
 from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
 from loaders.replay import replay
-from loaders.session import ConfigurationError, get_spark, lakehouse_root
+from loaders.session import ConfigurationError, cluster_settings, get_spark, lakehouse_root
 from loaders.status import feed_status
 from loaders.status_tables import status_tables, watch_status
 from loaders.vault.commands import vault
+
+if TYPE_CHECKING:
+    from loaders.page import EngineStatus
+    from loaders.tasks import TaskStatus
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -60,6 +64,7 @@ def cli() -> None:
 
     \b
     python -m loaders list                     what is declared in loaders/feeds.yml
+    python -m loaders up                       load, build, test and serve without a pause
     python -m loaders run --once               load what is new in every feed, then end
     python -m loaders run FEED --continuous    load a feed until Ctrl-C or SIGTERM
     python -m loaders status                   what was loaded, how far each feed is
@@ -71,7 +76,7 @@ def cli() -> None:
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
     are boto3's: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so on.
-    Exit codes: 0 done, 1 a feed failed, 2 wrong usage or configuration.
+    Exit codes: 0 done, 1 a feed or the engine failed, 2 wrong usage or configuration.
     """
 
 
@@ -93,6 +98,70 @@ def list_feeds(as_json: bool) -> None:
     for feed in feeds:
         table.add_row(feed.name, feed.source, feed.origin, f"bronze.{feed.table}", feed.description)
     _console.print(table)
+
+
+@cli.command()
+@click.argument("names", metavar="[FEED]...", nargs=-1)
+@as_json
+def up(names: tuple[str, ...], as_json: bool) -> None:
+    """Run the engine: load, build, test and serve without a pause.
+
+    \b
+    One process and one JVM have LAKEHOUSE_ROOT to themselves and
+      load all feeds (or those named) continuously,
+      run the live models as streaming queries,
+      bring the other dbt models below new rows up to date within seconds,
+      test the models that have changed, every ten minutes, and look after the tables,
+      answer SQL on 127.0.0.1:10000 (HiveServer2; THRIFT_PORT):
+        .venv/bin/dbt run --profiles-dir profiles --target engine
+        beeline -u jdbc:hive2://127.0.0.1:10000
+      show how everything stands on http://127.0.0.1:8088/status (HTTP_PORT),
+        for machines /healthz, /metrics (Prometheus), /status.json
+
+    What fails is tried again with back-off, and the rest goes on without it. SIGTERM or Ctrl-C
+    finishes the running batches and ends within 30 seconds; after a kill the next start goes on
+    where it ended. With --json each batch and each failure is one line.
+    """
+    feeds = _chosen(names)
+    from loaders.engine import EngineError, run_engine
+
+    items = {feed.name: feed.items for feed in feeds}
+
+    def ready(status: EngineStatus) -> None:
+        if as_json:
+            click.echo(json.dumps({"event": "ready", "http": status.http_port}))
+            return
+        _say(f"up: http://127.0.0.1:{status.http_port}/status, SQL on {status.thrift_port}")
+
+    def changed(task: TaskStatus) -> None:
+        if as_json:
+            click.echo(json.dumps({"event": "task", **asdict(task)}, default=str))
+        elif task.error:
+            _errors.print(
+                f"[red]error:[/red] {task.kind} {task.name}: {task.error}", soft_wrap=True
+            )
+        else:
+            _say(f"{task.kind} {task.name} works again")
+
+    def notice(text: str) -> None:
+        if as_json:
+            click.echo(json.dumps({"event": "notice", "text": text}))
+        else:
+            _say(text)
+
+    if not as_json:
+        _errors.print(f"starting Spark, root {lakehouse_root()}", style="dim", soft_wrap=True)
+    try:
+        run_engine(
+            feeds,
+            lambda batch: print_batch(batch, items[batch.feed], as_json=as_json),
+            changed,
+            notice,
+            ready,
+        )
+    except EngineError as error:
+        _errors.print(f"[red]error:[/red] {error}", soft_wrap=True)
+        sys.exit(EXIT_FAILED)
 
 
 @cli.command()
@@ -150,6 +219,18 @@ def status(watch: bool, as_json: bool) -> None:
         _print_json([asdict(row) for row in feed_status(root, feeds)])
     else:
         _console.print(status_tables(feed_status(root, feeds)))
+
+
+@cli.command("spark-conf")
+def spark_conf() -> None:
+    """Print Spark's settings for a Thrift server in a cluster, as spark-submit reads them.
+
+    \b
+    python -m loaders spark-conf > spark.conf      then: spark-submit --properties-file spark.conf
+    docs/operations.md shows the whole.
+    """
+    for key, value in cluster_settings().items():
+        click.echo(f"{key} {value}")
 
 
 @cli.group()

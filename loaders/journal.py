@@ -1,8 +1,8 @@
 """What running feeds leave behind: a log of their batches, and where each of them stands.
 
 Under LAKEHOUSE_ROOT, logs/loaders.jsonl has a line a batch and progress/<feed>.json how the feed
-stands now, for `python -m loaders status`, which asks no source. Neither holds a record or a
-credential.
+stands now, for `python -m loaders status`, which asks no source; progress/live/<model>.json is the
+same of a streaming model. None holds a record or a credential.
 """
 
 from __future__ import annotations
@@ -109,11 +109,7 @@ def now_ms() -> int:
 
 def write_progress(root: Path, progress: Progress) -> None:
     """Replace what is said of the feed, at once: a reader sees the old file or the new one."""
-    folder = root / "progress"
-    folder.mkdir(exist_ok=True)
-    unfinished = folder / f".{progress.feed}.json"
-    unfinished.write_text(json.dumps(asdict(progress)))
-    unfinished.replace(folder / f"{progress.feed}.json")
+    _replace(root / "progress", progress.feed, asdict(progress))
 
 
 def read_progress(root: Path, feed: str) -> Progress | None:
@@ -124,6 +120,59 @@ def read_progress(root: Path, feed: str) -> Progress | None:
         return Progress(**{**said, "backlog": backlog})
     except (FileNotFoundError, TypeError, KeyError, ValueError):
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveProgress:
+    """How a streaming model stands. Times in milliseconds, since 1970 where they are moments.
+
+    Attributes:
+        input_rows, batch_ms: of the batch run last; `batch_ms` is its wall time.
+        late_rows: rows left out since the query's checkpoint began, because they came later than
+            the model's delay and their window was closed.
+        state_rows, state_bytes: what the query keeps of open windows.
+        watermark: rows of windows that end before it are late, UTC.
+        waiting_files: files of the input beyond the batch run last.
+    """
+
+    model: str
+    state: str
+    seen_ms: int
+    batch_id: int | None = None
+    input_rows: int | None = None
+    batch_ms: int | None = None
+    late_rows: int = 0
+    state_rows: int | None = None
+    state_bytes: int | None = None
+    watermark: str | None = None
+    waiting_files: int | None = None
+
+
+def write_live_progress(root: Path, progress: LiveProgress) -> None:
+    """As write_progress."""
+    _replace(root / "progress" / "live", progress.model, asdict(progress))
+
+
+def read_live_progress(root: Path, model: str) -> LiveProgress | None:
+    """What a model's query said last; None as in read_progress."""
+    try:
+        path = root / "progress" / "live" / f"{model}.json"
+        return LiveProgress(**json.loads(path.read_text()))
+    except (FileNotFoundError, TypeError, ValueError):
+        return None
+
+
+def live_progress(root: Path) -> list[LiveProgress]:
+    """What every model's query said last, by the models' names."""
+    names = sorted(path.stem for path in (root / "progress" / "live").glob("[!.]*.json"))
+    return [said for name in names if (said := read_live_progress(root, name))]
+
+
+def _replace(folder: Path, name: str, said: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{name}.json"
+    unfinished.write_text(json.dumps(said))
+    unfinished.replace(folder / f"{name}.json")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from loaders.batch_settings import LARGE_BATCH_BYTES
 from loaders.counting import (
     CountedObjects,
     CountedShards,
@@ -65,6 +66,10 @@ class Kind(ABC):
         """
 
     @abstractmethod
+    def size_bytes(self, offset: Mapping[str, Any]) -> int:
+        """About how large such a batch is."""
+
+    @abstractmethod
     def known(self, ledger: DataFrame, items: Sequence[Any]) -> Sequence[tuple]:
         """What the feed's other batches have in the ledger of these items."""
 
@@ -107,6 +112,9 @@ class Objects(Kind):
         self, received: DataFrame, offset: Mapping[str, Any], *, is_held: bool
     ) -> Counting:
         return (HeldObjects if is_held else CountedObjects)(received, offset)
+
+    def size_bytes(self, offset: Mapping[str, Any]) -> int:
+        return sum(size for _, _, _, size, *_ in offset["files"])
 
     def known(self, ledger: DataFrame, items: Sequence[tuple]) -> list[tuple]:
         """Identities that were loaded, and with a reason those that may not be."""
@@ -178,6 +186,9 @@ class StreamRecords(Kind):
         self, received: DataFrame, offset: Mapping[str, Any], *, is_held: bool
     ) -> Counting:
         return CountedShards(received, self.without)
+
+    def size_bytes(self, offset: Mapping[str, Any]) -> int:
+        return LARGE_BATCH_BYTES  # positions do not tell
 
     def known(self, ledger: DataFrame, items: Sequence[Row]) -> list[Row]:
         from pyspark.sql import functions as F

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, batch_writer, ensure_tables
+from loaders.causes import root_cause
 from loaders.destinations import destination_of
 from loaders.feeds import Feed
 from loaders.kinds import Kind, kind_of
@@ -17,6 +17,7 @@ from loaders.listener import FeedListener, listening
 from loaders.replay import finish_replay, is_replay_unfinished
 from loaders.session import lakehouse_root
 from loaders.sources import register
+from loaders.tasks import stop_between_batches
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -55,7 +56,7 @@ def run_continuously(
             pass
         for feed, query in queries.items():
             if query.isActive:
-                _stop_between_batches(query)
+                stop_between_batches(query)
             failed |= _await(feed, query, listener)
     return failed
 
@@ -67,7 +68,7 @@ def start(
     from pyspark.sql import functions as F
 
     register(spark)
-    kind = _kind(feed)
+    kind = kind_of_feed(feed)
     destination = destination_of(feed)
     ensure_tables(spark, destination, kind)
     checkpoint = lakehouse_root() / "checkpoints" / feed.name
@@ -87,15 +88,16 @@ def start(
     )
 
 
-def _kind(feed: Feed) -> Kind:
+def kind_of_feed(feed: Feed) -> Kind:
+    """How the feed's records are received, recognised and kept."""
     return kind_of(feed.source, allow_overwrites=getattr(feed, "allow_overwrites", True))
 
 
-def _finish_replay(spark: SparkSession, feed: Feed) -> None:
+def finish_interrupted_replay(spark: SparkSession, feed: Feed) -> None:
     """A replay that was cut short has its batch before any new one."""
     if is_replay_unfinished(feed.name):
         destination = destination_of(feed)
-        ensure_tables(spark, destination, _kind(feed))
+        ensure_tables(spark, destination, kind_of_feed(feed))
         finish_replay(spark, feed.name, destination)
 
 
@@ -123,17 +125,11 @@ def _start_all(
     def begin(feed: Feed) -> None:
         queries[feed] = start(spark, feed, report, once=once)
 
-    each(lambda feed: _finish_replay(spark, feed))  # while no query writes to shared tables
+    each(
+        lambda feed: finish_interrupted_replay(spark, feed)
+    )  # while no query writes to shared tables
     each(begin)
     return queries, failed
-
-
-def _stop_between_batches(query: StreamingQuery) -> None:
-    """Stop a query once its running batch is committed."""
-    idle = threading.Event()
-    while query.isActive and query.status["isTriggerActive"]:
-        idle.wait(0.1)
-    query.stop()
 
 
 def _await(feed: Feed, query: StreamingQuery, listener: FeedListener) -> dict[str, str]:
@@ -147,16 +143,3 @@ def _await(feed: Feed, query: StreamingQuery, listener: FeedListener) -> dict[st
     finally:
         listener.wait_for_end(query.id)
     return {}
-
-
-# The last line of a Python traceback, or a Java exception's first: "package.Class: message".
-_CAUSE = re.compile(r"^(?:\w+\.)*([A-Z]\w*): (.+)$", re.MULTILINE)
-
-
-def root_cause(message: str) -> str:
-    """The innermost cause in a query's error message, in one line."""
-    causes = _CAUSE.findall(message.partition("=== Streaming Query ===")[0])
-    if not causes:
-        return message.strip().splitlines()[0]
-    kind, text = causes[-1]
-    return text if kind in ("ValueError", "StateLost") else f"{kind}: {text}"

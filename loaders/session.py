@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import yaml
 
+from loaders.lock import RootInUseError, require_free
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_HOME = Path(__file__).resolve().parent.parent
+# Submitted to a cluster the package is an archive; then the project is where one stands.
+PROJECT_ROOT = _HOME if _HOME.is_dir() else Path.cwd()
 PROFILES = PROJECT_ROOT / "profiles" / "profiles.yml"
 
 # The quick compiler suits commands that end soon; a resident process wants the full one.
@@ -78,22 +83,55 @@ def read_profile(path: Path = PROFILES, target: str = "local") -> dict[str, Any]
 
 @cache
 def spark_settings(*, resident: bool = False) -> dict[str, str]:
-    """Spark's settings of the `local` target, without the quick compiler for a resident process."""
+    """Spark's settings of the `local` target.
+
+    A resident process has the full compiler, and its tasks share the cores (tasks.py).
+    """
     settings = dict(read_profile()["server_side_parameters"])
     if resident:
+        settings["spark.scheduler.mode"] = "FAIR"
         options = settings["spark.driver.extraJavaOptions"].replace(QUICK_COMPILER, "")
         settings["spark.driver.extraJavaOptions"] = options
     return settings
 
 
-def get_spark(*, resident: bool = False) -> SparkSession:
+# What a cluster decides, or whoever submits to it.
+_OF_A_PROCESS = ("spark.app.", "spark.driver.", "spark.master", "spark.ui.")
+
+
+def cluster_settings() -> dict[str, str]:
+    """What a Spark Thrift server in a cluster needs of the `local` target's settings."""
+    return {
+        key: value for key, value in spark_settings().items() if not key.startswith(_OF_A_PROCESS)
+    }
+
+
+def _submitted_settings() -> dict[str, str]:
+    """What spark-submit was given, when it started this process; that stands above the profile."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return {}
+    from pyspark import SparkConf, SparkContext
+
+    SparkContext._ensure_initialized()
+    return dict(SparkConf().getAll())
+
+
+def get_spark(*, resident: bool = False, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The process's SparkSession, started on first use.
 
+    Args:
+        resident: for a process that stays.
+        settings: of Spark, besides those of the profile.
+
     Raises:
-        ConfigurationError: not set up, or another process holds the metastore.
+        ConfigurationError: not set up, or another process has the root or its metastore.
     """
-    prepare_root()
-    if not any((PROJECT_ROOT / "jars").glob("delta-spark*.jar")):
+    try:
+        require_free(prepare_root())
+    except RootInUseError as error:
+        raise ConfigurationError(str(error)) from error
+    submitted = _submitted_settings()
+    if not submitted and not any((PROJECT_ROOT / "jars").glob("delta-spark*.jar")):
         raise ConfigurationError("Delta's jars are missing: run `make setup`")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")
@@ -101,8 +139,9 @@ def get_spark(*, resident: bool = False) -> SparkSession:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.enableHiveSupport()
-    for key, value in spark_settings(resident=resident).items():
-        builder = builder.config(key, value)
+    for key, value in {**spark_settings(resident=resident), **(settings or {})}.items():
+        if key not in submitted:
+            builder = builder.config(key, value)
     spark = builder.getOrCreate()
     for schema in ("bronze", "silver", "gold", "ops"):
         try:

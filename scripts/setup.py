@@ -75,6 +75,7 @@ def main(arguments: List[str]) -> int:
         if arguments:
             raise SetupError("unknown argument {}: only --check is known".format(arguments[0]))
         sync_venv()
+        show_dbt_guard()
         sync_venv_aws()
         fetch_jars(java)
         record_archive(java)
@@ -194,6 +195,12 @@ def sync_venv() -> None:
             flags = ["--quiet", "--disable-pip-version-check", "--require-hashes"]
             run("pip install uv", pip + ["install"] + flags + ["--requirement", str(locks[1])])
             uv_sync(VENV, locks)
+
+
+def show_dbt_guard() -> None:
+    """Put dbt_guard/ on the environment's path, where dbt finds its plugins."""
+    for packages in VENV.glob("lib/python*/site-packages"):
+        (packages / "multihop.pth").write_text(str(ROOT / "dbt_guard") + "\n")
 
 
 def sync_venv_aws() -> None:

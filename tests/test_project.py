@@ -36,7 +36,8 @@ def models(manifest: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def incremental(models: list[Any]) -> list[Any]:
-    return [model for model in models if model.config.materialized == "incremental"]
+    """The models that are merged, by dbt or by the engine."""
+    return [model for model in models if model.config.materialized in ("incremental", "stream")]
 
 
 def nodes(manifest: Any, kind: str) -> list[Any]:
@@ -273,7 +274,7 @@ def test_every_feed_has_a_source_of_its_name_in_snake_case(manifest: Any) -> Non
 
 
 def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -> None:
-    from loaders import bronze
+    from loaders import bronze, outbox
     from loaders.destinations import destination_of
     from loaders.feeds import read_feeds
     from loaders.kinds import kind_of
@@ -284,6 +285,8 @@ def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -
     written = {
         "ledger": columns(bronze.LEDGER_COLUMNS),
         "quarantine": columns(bronze.QUARANTINE_COLUMNS),
+        "outbox": columns(outbox.OUTBOX_COLUMNS),
+        "deliveries": columns(outbox.DELIVERIES_COLUMNS),
     }
     written |= {
         table: columns(kind_of(feed.source, allow_overwrites=False).columns)

@@ -4,7 +4,8 @@
     * `latest_by` columns order deliveries of one key: an older delivery that arrives late
       changes nothing but the cursor
     * a row that would not change is not updated: it counts as copied and stays out of the change
-      feed. (Delta still rewrites its file, and so makes a version: only an empty batch makes none.) -#}
+      feed. (Delta still rewrites its file, and so makes a version: only an empty batch makes none.)
+    * OPTIMIZE may have been first: the MERGE is repeated, which gives the same rows -#}
 {%- macro merge_sql(target, batch, columns, extent) -%}
     {%- set unique_key = config.require('unique_key') -%}
     {%- set unique_key = [unique_key] if unique_key is string else unique_key -%}
@@ -17,6 +18,7 @@
             true
         {%- endif -%}
     {%- endset -%}
+    {%- set statement -%}
     merge into {{ target }} as target
     using {{ batch }} as source
     on
@@ -38,4 +40,6 @@
         then update set _batch_id = source._batch_id
     {% endif -%}
     when not matched then insert *
+    {%- endset -%}
+    {{- retry_conflicts(statement) -}}
 {%- endmacro -%}

@@ -3,7 +3,7 @@
     bytes has room for S / small_file_bytes ordinary files, what exceeds that is small. A run
     that brought nothing new asks nothing. -#}
 {%- macro optimize_if_fragmented() -%}
-    {%- if execute and model.config.materialized in ['incremental', 'table'] -%}
+    {%- if execute and model.config.materialized in ['incremental', 'stream', 'table'] -%}
         {%- set outcome = load_result('main') -%}
         {%- if outcome and outcome.response.rows_affected != 0 -%}
             {%- set detail = table_detail(this) -%}

@@ -1,6 +1,7 @@
 {#- Guards that what the ledger calls kept stands in the feed's bronze table, and nothing else:
     per batch and object (or shard), for every feed that is declared as a source. A batch cut
-    short between its appends shows here until its replay has completed it. -#}
+    short between its appends shows here until its replay has completed it. Batches past their
+    table's retention may be gone. -#}
 with
 
 in_ledger as (
@@ -10,7 +11,8 @@ in_ledger as (
         batch_id,
         container,
         item,
-        sum(kept) as records
+        sum(kept) as records,
+        min(ingested_at) as planned_at
     from {{ source('bronze_loaders', 'ledger') }}
     group by feed, batch_id, container, item
     having sum(kept) > 0
@@ -70,7 +72,15 @@ bronze_rows_equal_ledger as (
             and in_ledger.batch_id = in_bronze.batch_id
             and in_ledger.container = in_bronze.container
             and in_ledger.item = in_bronze.item
-    where in_ledger.records is distinct from in_bronze.records
+    where
+        in_ledger.records is distinct from in_bronze.records
+        {%- for feed in bronze_feeds() if feed.days %}
+        and not (
+            in_bronze.records is null
+            and in_ledger.feed = '{{ feed.name }}'
+            and in_ledger.planned_at < current_date() - {{ feed.days }}
+        )
+        {%- endfor %}
 
 )
 

@@ -1,5 +1,7 @@
 {#- Guards that every record the ledger calls quarantined can be looked at in bronze.quarantine,
-    and nothing else is there: per feed, batch and object (or shard). -#}
+    and nothing else is there: per feed, batch and object (or shard). What is past the retention of
+    bronze.quarantine may be gone. -#}
+{%- set kept = retentions() | selectattr('relation.identifier', 'equalto', 'quarantine') | first %}
 with
 
 in_ledger as (
@@ -9,7 +11,8 @@ in_ledger as (
         batch_id,
         container,
         item,
-        sum(quarantined) as records
+        sum(quarantined) as records,
+        min(ingested_at) as planned_at
     from {{ source('bronze_loaders', 'ledger') }}
     group by feed, batch_id, container, item
     having sum(quarantined) > 0
@@ -45,7 +48,14 @@ quarantine_rows_equal_ledger as (
             and in_ledger.batch_id = in_quarantine.batch_id
             and in_ledger.container = in_quarantine.container
             and in_ledger.item = in_quarantine.item
-    where in_ledger.records is distinct from in_quarantine.records
+    where
+        in_ledger.records is distinct from in_quarantine.records
+        {%- if kept %}
+        and not (
+            in_quarantine.records is null
+            and in_ledger.planned_at < current_date() - {{ kept.days }}
+        )
+        {%- endif %}
 
 )
 

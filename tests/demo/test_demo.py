@@ -14,6 +14,7 @@ import pytest
 import demo.__main__ as command
 from demo import build, stocks, summary
 from demo.stocks import Delivery
+from loaders.dbt_project import BuildError, DbtProject, Result
 from loaders.session import PROJECT_ROOT
 
 FIRST, LAST = date(2010, 1, 4), date(2010, 2, 5)
@@ -59,7 +60,7 @@ def test_data_is_loaded_built_shown_and_next_time_only_what_is_new(
 
     def run():
         command.load(spark)
-        command.build_tables(lakehouse)
+        command.build_tables(lakehouse, DbtProject(lakehouse))
         command.show(lakehouse, spark)
         return capsys.readouterr().out
 
@@ -123,12 +124,11 @@ def test_a_commit_to_any_table_asks_for_a_build(tmp_path):
 
 
 def test_a_failed_build_names_the_node_and_the_cause_in_one_line():
-    failed = SimpleNamespace(
-        status="error", message="Runtime Error\n  no such\n  column", node=SimpleNamespace(name="m")
-    )
-    passed = SimpleNamespace(status="success", message=None, node=SimpleNamespace(name="n"))
-    outcome = SimpleNamespace(result=SimpleNamespace(results=[passed, failed]), exception=None)
-    assert build._first_failure(outcome) == "m: Runtime Error no such column"
+    bad = Result("model.m", "m", "model", "error", "Runtime Error no such column", 0.1)
+    good = Result("model.n", "n", "model", "success", "OK", 0.1)
+    project = SimpleNamespace(run=lambda *arguments, report: [good, bad])
+    with pytest.raises(BuildError, match=r"^m: Runtime Error no such column$"):
+        build.dbt_build(project, print)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from loaders.causes import root_cause
 from loaders.feeds import read_feeds
 from loaders.journal import Backlog, Progress, write_progress
-from loaders.run import root_cause
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 

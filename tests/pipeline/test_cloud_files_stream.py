@@ -140,18 +140,18 @@ def test_a_batch_cut_short_is_completed_by_its_replay(
         "before quarantine": bronze.QUARANTINE,
         "before ledger": bronze.LEDGER,
     }.get(step)
-    append = bronze.append_idempotently
+    append = bronze.append
 
-    def crashing(rows: Any, name: str, *identity: Any) -> None:
+    def crashing(rows: Any, name: str, **options: Any) -> None:
         if name == target:
             raise Crash(step)
-        append(rows, name, *identity)
+        append(rows, name, **options)
 
     def crashing_report(report: BatchReport) -> None:
         if step == "after":
             raise Crash(step)
 
-    monkeypatch.setattr(bronze, "append_idempotently", crashing)
+    monkeypatch.setattr(bronze, "append", crashing)
     failed = run_once(spark, [feed], crashing_report)
     assert failed == {"things": f"Crash: {step}"}
     monkeypatch.undo()

@@ -158,15 +158,15 @@ class Cut(Exception):
 
 
 def cut_at(number: int) -> Callable[..., None]:
-    """append_idempotently, which from the number-th table on commits nothing any more."""
-    inner = bronze.append_idempotently
+    """append, which from the number-th table on commits nothing any more."""
+    inner = bronze.append
     done: list[str] = []
 
-    def append(rows: Any, name: str, *arguments: Any) -> None:
+    def append(rows: Any, name: str, **options: Any) -> None:
         done.append(name)  # the list's order is that of the threads
         if len(done) > number:
             raise Cut(f"cut before the commit of {name}")
-        inner(rows, name, *arguments)
+        inner(rows, name, **options)
 
     return append
 
@@ -183,7 +183,7 @@ def test_a_batch_cut_between_tables_is_completed_by_its_replay(
     """34 tables and the ledger: at 34 the ledger alone is missing."""
     sender.put([*played, {"event_type": "volcano_erupted", "event_version": 1}])
     with monkeypatch.context() as cutting:
-        cutting.setattr(bronze, "append_idempotently", cut_at(number))
+        cutting.setattr(bronze, "append", cut_at(number))
         assert "cut before the commit" in load(spark, sender)[1]["game_events"]
     assert len(in_bronze(spark)) == number
     assert spark.table("bronze.ledger").count() == 0

@@ -130,16 +130,16 @@ class Crash(Exception):
 def test_a_batch_cut_short_is_completed_by_its_replay(
     events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = bronze.append_idempotently
+    append = bronze.append
 
-    def crashing(rows: Any, name: str, *identity: Any) -> None:
+    def crashing(rows: Any, name: str, **options: Any) -> None:
         if name == bronze.LEDGER:
             raise Crash
-        append(rows, name, *identity)
+        append(rows, name, **options)
 
     events.put(50)
     events.put_broken()
-    monkeypatch.setattr(bronze, "append_idempotently", crashing)
+    monkeypatch.setattr(bronze, "append", crashing)
     assert run_once(events.spark, [events.feed], print) != {}
     assert events.rows("select * from bronze.ledger") == []
     monkeypatch.undo()

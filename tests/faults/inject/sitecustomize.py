@@ -86,10 +86,10 @@ def _half_read(kind: str) -> Callable[..., Any]:
     return around
 
 
-def _appended(inner: Any, rows: Any, name: str, *arguments: Any) -> None:
+def _appended(inner: Any, rows: Any, name: str, **options: Any) -> None:
     table = name.removeprefix("bronze.")
     _countdown.reach(f"before the commit of {table}")
-    inner(rows, name, *arguments)
+    inner(rows, name, **options)
     _countdown.reach(f"after the commit of {table}")
 
 
@@ -105,7 +105,7 @@ def _wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
 
 
 def _patch_bronze(module: Any) -> None:
-    _wrap(module, "append_idempotently", _appended)
+    _wrap(module, "append", _appended)
 
 
 def _patch_discovery(module: Any) -> None:

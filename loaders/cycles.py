@@ -1,0 +1,209 @@
+"""Cycles: bring exactly those models up to date that stand below new rows; test them afterwards.
+
+A look that finds nothing sends no statement. A model that fails is tried again with back-off, and
+its neighbours go on without it. Tests read whole tables, so they are no part of a cycle, whose
+cost is that of what is new: they are run for the models that have changed, every CHECK_PAUSE_S.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from loaders.batch_settings import BATCH_SETTINGS, LARGE_BATCH_BYTES, suit_batch
+from loaders.commits import news, standing
+from loaders.dbt_project import BuildError, DbtProject, Result
+from loaders.graph import Graph, graph_of
+from loaders.tasks import pause_after
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+CHECK_PAUSE_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """How a model stands. Times UTC; `failures` in a row; retry_at: left out until then."""
+
+    name: str
+    status: str
+    at: datetime
+    seconds: float
+    failures: int = 0
+    error: str | None = None
+    retry_at: datetime | None = None
+
+
+class Cycles:
+    """What has been seen of the tables, and what is owed to the models."""
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        root: Path,
+        project: DbtProject,
+        check_pause_s: float = CHECK_PAUSE_S,
+    ) -> None:
+        self._spark = spark
+        self._warehouse = root / "warehouse"
+        self._project = project
+        self._dbt = threading.Lock()  # dbt runs once at a time in a process
+        self._graph: Graph | None = None
+        self._seen: dict[str, int] = {}
+        self._new_bytes = 0
+        self._owed: set[str] = set()
+        self._unchecked: set[str] = set()
+        self._models: dict[str, ModelStatus] = {}
+        self._failed_tests: dict[str, str] = {}
+        self._check_pause_s = check_pause_s
+        self._next_check = 0.0
+
+    # What the page shows.
+
+    def models(self) -> list[ModelStatus]:
+        """How the models stand that were run since the start, by name."""
+        return sorted(self._models.values(), key=lambda model: model.name)
+
+    def failed_tests(self) -> dict[str, str]:
+        """Tests that failed when they were run last, with the message."""
+        return dict(self._failed_tests)
+
+    # What the engine does.
+
+    def step(self) -> str | None:
+        """Run what stands below new rows, and what is owed; None where there is nothing.
+
+        Raises:
+            BuildError: dbt could not run at all; what was owed still is.
+        """
+        if self._graph is None or self._project.has_changed():
+            with self._dbt:
+                self._begin_anew()
+        self._look()
+        wanted = self._owed - self._waiting()
+        if not wanted:
+            return None
+        started = time.monotonic()
+        with self._dbt, self._settings(self._new_bytes):
+            results = self._project.run(
+                *("build", "--exclude-resource-type", "test", "--exclude-resource-type"),
+                *("unit_test", "--select", *(self._graph.names[each] for each in wanted)),
+            )
+        self._new_bytes = 0
+        failed = self._note(results)
+        models = sum(result.unique_id in wanted for result in results)
+        seconds = time.monotonic() - started
+        return f"{models} models in {seconds:.1f} s" + (f", {failed} failed" if failed else "")
+
+    def check(self) -> str | None:
+        """Test the models that have changed since they were tested last."""
+        if not self._unchecked or time.monotonic() < self._next_check:
+            return None
+        models, self._unchecked = self._unchecked, set()
+        names = [self._graph.names[each] for each in models if each in self._graph.names]
+        if not names:
+            return None
+        try:
+            with self._dbt, self._settings(LARGE_BATCH_BYTES):
+                results = self._project.run(
+                    "test", "--exclude-resource-type", "unit_test", "--select", *names
+                )
+        except BuildError:
+            self._unchecked |= models
+            raise
+        finally:
+            self._next_check = time.monotonic() + self._check_pause_s
+        for result in results:
+            self._failed_tests.pop(result.name, None)
+            if result.is_bad:
+                self._failed_tests[result.name] = result.message
+        failed = sum(result.is_bad for result in results)
+        return f"{len(results) - failed} of {len(results)} tests of {len(names)} models passed"
+
+    def owe_everything(self) -> None:
+        """Have the next cycle run all models."""
+        self._owed = set(self._graph.names)
+
+    @contextmanager
+    def dbt(self) -> Iterator[DbtProject]:
+        """The project to oneself, between two cycles."""
+        with self._dbt:
+            yield self._project
+
+    def _begin_anew(self) -> None:
+        """Read the project, and owe everything a run: what the models have seen is not known."""
+        self._graph = None
+        graph = graph_of(self._project.parse())
+        found = {table: standing(self._path(name)) for table, name in graph.tables.items()}
+        self._seen = {table: each.version for table, each in found.items()}
+        self._new_bytes = sum(each.size_bytes for each in found.values())
+        self._graph = graph
+        self.owe_everything()
+
+    def _look(self) -> None:
+        """Owe a run to what stands below new rows."""
+        for table, since in self._seen.items():
+            new = news(self._path(self._graph.tables[table]), since)
+            self._seen[table] = new.version
+            if new.size_bytes:
+                self._owed |= self._graph.below[table]
+                self._new_bytes += new.size_bytes
+
+    def _path(self, table: str) -> Path:
+        schema, name = table.split(".")
+        return self._warehouse / f"{schema}.db" / name
+
+    def _waiting(self) -> set[str]:
+        now = _now()
+        return {
+            model
+            for model, status in self._models.items()
+            if status.retry_at is not None and status.retry_at > now
+        }
+
+    def _note(self, results: list[Result]) -> int:
+        """Settle what is owed by what became of it; returns how many failed."""
+        ran = {result.unique_id for result in results}
+        for result in results:
+            if result.is_skipped or result.unique_id not in self._graph.names:
+                continue  # a hook is no model
+            before = self._models.get(result.unique_id)
+            status = ModelStatus(result.name, result.status, _now(), round(result.seconds, 3))
+            if result.is_bad:
+                failures = 1 + (before.failures if before else 0)
+                status = replace(
+                    status,
+                    failures=failures,
+                    error=result.message,
+                    retry_at=status.at + timedelta(seconds=pause_after(failures)),
+                )
+            else:
+                self._owed.discard(result.unique_id)
+                if "nothing new" not in result.message:
+                    self._unchecked.add(result.unique_id)
+                    # Where it had failed before, they ran without it.
+                    self._owed |= self._graph.below[result.unique_id] - ran
+            self._models[result.unique_id] = status
+        return sum(result.is_bad for result in results)
+
+    @contextmanager
+    def _settings(self, size_bytes: int) -> Iterator[None]:
+        """The session's settings for so many new bytes."""
+        suit_batch(self._spark, size_bytes)
+        try:
+            yield
+        finally:
+            for name in BATCH_SETTINGS:
+                self._spark.conf.unset(name)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,314 @@
+"""The engine: one process and one JVM that load, build, test and serve without a pause.
+
+It is wiring: feeds and live models are streams, cycles, checks and maintenance are steps, and the
+supervisor (tasks.py) keeps each going whatever becomes of the others.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from loaders.bronze import BatchReport, ensure_tables
+from loaders.cycles import Cycles
+from loaders.dbt_project import DbtProject
+from loaders.destinations import destination_of
+from loaders.feeds import Feed
+from loaders.http_page import serving_page
+from loaders.listener import listening
+from loaders.live import LiveBatch, LiveModel, LiveNotice, live_models, start_live, stop_live
+from loaders.lock import RootInUseError, locked
+from loaders.maintenance import due, note_run, read_last_runs
+from loaders.maintenance import run as run_operation
+from loaders.memory import resident_bytes
+from loaders.page import EngineStatus
+from loaders.ports import HTTP_PORT, THRIFT_PORT, port_from_environment, require_usable
+from loaders.run import finish_interrupted_replay, kind_of_feed, start
+from loaders.session import ConfigurationError, get_spark, prepare_root
+from loaders.status import feed_status
+from loaders.tasks import RUNNING, STARTING, Step, Stream, Supervisor, Task, TaskStatus
+from loaders.thrift import serving_sql, sql_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+
+STOPPING = "stopping"
+# A look for new rows costs a `stat` a table.
+LOOK_PAUSE_S = 1.0
+MAINTENANCE_PAUSE_S = 30.0
+# SIGTERM to exit takes no longer than 30 seconds: this for running batches and models, the rest
+# for Spark. Whatever is cut off then is as if it had been killed: its next start goes on.
+STOP_TIMEOUT_S = 20
+_JVM_POLL_S = 1.0
+
+
+class EngineError(Exception):
+    """The engine cannot go on; the message says why, in one line."""
+
+
+class _StoppedEarly(BaseException):
+    """SIGTERM or SIGINT while the engine was starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root that this process has to itself; `note_jvm` adds the JVM's process id to its lock."""
+
+    path: Path
+    thrift_port: int
+    http_port: int
+    note_jvm: Callable[[int], None]
+
+
+@contextmanager
+def root_to_itself() -> Iterator[Root]:
+    """Have LAKEHOUSE_ROOT to this process while the context lasts.
+
+    Raises:
+        ConfigurationError: another engine has it, the root cannot be written, or no port number.
+    """
+    root = prepare_root()
+    thrift_port = port_from_environment("THRIFT_PORT", THRIFT_PORT)
+    http_port = port_from_environment("HTTP_PORT", HTTP_PORT)
+    try:
+        with locked(root, thrift_port, http_port) as note_jvm:
+            yield Root(root, thrift_port, http_port, note_jvm)
+    except RootInUseError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def run_engine(
+    feeds: Sequence[Feed],
+    report: Callable[[BatchReport], None],
+    changed: Callable[[TaskStatus], None],
+    notice: Callable[[str], None],
+    ready: Callable[[EngineStatus], None],
+) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Args:
+        report: told of each batch that was loaded.
+        changed: told when a task has failed, or works again.
+        notice: told of what somebody should know, such as a live model that begins anew.
+        ready: told once, when everything has been started.
+
+    Raises:
+        ConfigurationError: another engine has the root, a port is taken, Spark is not set up.
+        EngineError: the JVM has ended.
+    """
+    stop = _Stop()
+    try:
+        with root_to_itself() as root:
+            require_usable(root.thrift_port, "THRIFT_PORT")
+            require_usable(root.http_port, "HTTP_PORT")
+            engine = Engine(root, feeds, report, changed, notice)
+            with engine.running():
+                stop.is_starting = False
+                ready(engine.status())
+                while not stop.asked.wait(_JVM_POLL_S):
+                    engine.require_jvm()
+    except _StoppedEarly:
+        return
+
+
+class _Stop:
+    """Hears SIGTERM and SIGINT: interrupts the start, and asks a running engine to end."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.is_starting = True
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._heard)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        self.asked.set()
+        if self.is_starting:
+            self.is_starting = False
+            raise _StoppedEarly
+
+
+class Engine:
+    """Its parts, and how they stand."""
+
+    def __init__(
+        self,
+        root: Root,
+        feeds: Sequence[Feed],
+        report: Callable[[BatchReport], None],
+        changed: Callable[[TaskStatus], None],
+        notice: Callable[[str], None],
+    ) -> None:
+        self._root = root
+        self._feeds = feeds
+        self._report = report
+        self._notice = notice
+        self._started_at = datetime.now(UTC)
+        self._state = STARTING
+        self._supervisor = Supervisor(self._prepare_thread, changed=changed)
+        self._starting_query = threading.Lock()
+        self._spark: SparkSession
+        self.cycles: Cycles | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start everything; at the end finish what is running, and stop it."""
+        with ExitStack() as stack:
+            stack.enter_context(serving_page(self._root.http_port, self.status))
+            self._spark = get_spark(resident=True, settings=sql_settings(self._root.thrift_port))
+            stack.callback(self._spark.stop)
+            if process := self._jvm():
+                self._root.note_jvm(process.pid)
+            # dbt changes settings of its session between batches; streams have one of their own.
+            streams = self._spark.newSession()
+            for feed in self._feeds:
+                ensure_tables(streams, destination_of(feed), kind_of_feed(feed))
+                finish_interrupted_replay(streams, feed)
+            listener = stack.enter_context(
+                listening(streams, self._root.path, self._feeds, once=False)
+            )
+            report = listener.noting(self._report)
+            stack.enter_context(serving_sql(self._spark))
+            self.cycles = Cycles(self._spark, self._root.path, DbtProject(self._root.path))
+            self._supervisor.start(
+                [
+                    *(self._feed_task(streams, feed, report) for feed in self._feeds),
+                    Models(self.cycles, self._start_steps, self._start_live),
+                ]
+            )
+            stack.callback(self._supervisor.stop, STOP_TIMEOUT_S)
+            self._state = RUNNING
+            try:
+                yield
+            finally:
+                self._state = STOPPING
+
+    def require_jvm(self) -> None:
+        """Raise EngineError where Spark's process has ended: nothing can go on without it."""
+        process = self._jvm()
+        if process and process.poll() is not None:
+            raise EngineError(
+                f"Spark's JVM has ended (exit code {process.returncode}): start the engine again; "
+                f"{self._root.path}/logs/spark.log may say why"
+            )
+
+    def _jvm(self) -> subprocess.Popen[bytes] | None:
+        """Spark's process; None where spark-submit has started it, which started this one too."""
+        return getattr(self._spark.sparkContext._gateway, "proc", None)
+
+    def status(self) -> EngineStatus:
+        """How everything stands at this moment."""
+        cycles = self.cycles
+        return EngineStatus(
+            state=self._state,
+            pid=os.getpid(),
+            root=str(self._root.path),
+            started_at=self._started_at,
+            at=datetime.now(UTC),
+            thrift_port=self._root.thrift_port,
+            http_port=self._root.http_port,
+            memory_bytes=resident_bytes(),
+            tasks=self._supervisor.status(),
+            models=cycles.models() if cycles else [],
+            feeds=feed_status(self._root.path, list(self._feeds)),
+            failed_tests=cycles.failed_tests() if cycles else {},
+        )
+
+    def _prepare_thread(self, task: Task) -> None:
+        # A pool each: a large batch of one task does not hold up the small ones of the others.
+        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", task.name)
+
+    def _feed_task(
+        self, session: SparkSession, feed: Feed, report: Callable[[BatchReport], None]
+    ) -> Task:
+        def begin() -> StreamingQuery:
+            with self._starting_query:
+                return start(session, feed, report, once=False)
+
+        return Stream("feed", feed.name, begin)
+
+    def _start_steps(self) -> None:
+        cycles = self.cycles
+        self._supervisor.start(
+            [
+                Step("cycle", "cycle", cycles.step, LOOK_PAUSE_S),
+                Step("check", "check", cycles.check, LOOK_PAUSE_S),
+                Step("maintenance", "maintenance", self._maintain, MAINTENANCE_PAUSE_S),
+            ]
+        )
+
+    def _start_live(self, models: Sequence[LiveModel]) -> None:
+        self._supervisor.start(
+            Stream(
+                "live",
+                model.name,
+                partial(start_live, self._spark, model, self._tell),
+                partial(stop_live, self._spark, model),
+            )
+            for model in models
+        )
+
+    def _tell(self, said: LiveBatch | LiveNotice) -> None:
+        if isinstance(said, LiveNotice):
+            self._notice(str(said))
+
+    def _maintain(self) -> str | None:
+        """Do what is due, one operation after the other."""
+        path = self._root.path
+        done = []
+        for operation in due(datetime.now(UTC), read_last_runs(path, datetime.now(UTC))):
+            begun = datetime.now(UTC)
+            with self.cycles.dbt() as project:
+                run_operation(operation, project.invoke)
+            note_run(path, operation, begun)
+            done.append(operation.name)
+        return ", ".join(done) or None
+
+
+class Models(Task):
+    """Reads the dbt project, then has what needs it started: live models, and the steps.
+
+    A live model that cannot be run as a stream stops none of the steps; it is said again until it
+    is mended.
+    """
+
+    def __init__(
+        self,
+        cycles: Cycles,
+        start_steps: Callable[[], None],
+        start_live: Callable[[Sequence[LiveModel]], None],
+    ) -> None:
+        super().__init__("models", "models")
+        self._cycles = cycles
+        self._start_steps: Callable[[], None] | None = start_steps
+        self._start_live = start_live
+
+    def run(self, stop: threading.Event, worked: Callable[[str | None], None]) -> None:
+        try:
+            with self._cycles.dbt() as project:
+                project.parse()
+                bad = [
+                    result.problem
+                    for result in project.run("compile", "--select", "config.materialized:stream")
+                    if result.is_bad
+                ]
+                models = live_models(project.manifest())
+        finally:
+            if self._start_steps:
+                self._start_steps()
+                self._start_steps = None
+        if bad:
+            raise EngineError("; ".join(bad))
+        self._start_live(models)
+        worked(f"{len(models)} live models")
+        stop.wait()

@@ -1,0 +1,124 @@
+"""One engine a root: a locked file that names its holder, and that no crash leaves locked.
+
+Standard library only: dbt_guard/dbt_multihop.py loads this file by its path.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_FILE = "engine.lock"
+# A reader holds the lock for an instant, to see whether it is free.
+_ATTEMPTS = 20
+_PAUSE_S = 0.05
+# A JVM outlives an engine that was killed by the moment it takes to see that.
+_JVM_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that has the root to itself, its JVM, and the ports on which it answers."""
+
+    pid: int
+    thrift_port: int
+    http_port: int
+    jvm_pid: int | None = None
+
+    @property
+    def is_this_process(self) -> bool:
+        return self.pid == os.getpid()
+
+
+class RootInUseError(Exception):
+    """Another engine has the root; the message says which, and what can be done beside it."""
+
+
+def holder(root: Path) -> Holder | None:
+    """Who has the root to itself at this moment."""
+    try:
+        file = (root / _FILE).open()
+    except FileNotFoundError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(root)
+    return None
+
+
+def refusal(root: Path, held_by: Holder) -> str:
+    """What somebody is told who wants the root while an engine has it."""
+    port = "" if held_by.thrift_port == 10000 else f"THRIFT_PORT={held_by.thrift_port} "
+    return (
+        f"an engine is running on {root} (pid {held_by.pid}, "
+        f"http://127.0.0.1:{held_by.http_port}/status): go through it, "
+        f"{port}dbt … --target engine, or stop it first, kill {held_by.pid}"
+    )
+
+
+def require_free(root: Path) -> None:
+    """Raise RootInUseError where the engine of another process has the root."""
+    held_by = holder(root)
+    if held_by and not held_by.is_this_process:
+        raise RootInUseError(refusal(root, held_by))
+
+
+@contextmanager
+def locked(root: Path, thrift_port: int, http_port: int) -> Iterator[Callable[[int], None]]:
+    """Have the root to oneself while the context lasts.
+
+    Waits for the JVM of an engine that was killed. Gives a function to note the own JVM with.
+
+    Raises:
+        RootInUseError: another process has it.
+    """
+    with (root / _FILE).open("a+") as file:
+        _lock(file.fileno(), root)
+        _await_end(_read(root).jvm_pid)
+
+        def note(jvm_pid: int | None) -> None:
+            file.truncate(0)
+            file.write(json.dumps(asdict(Holder(os.getpid(), thrift_port, http_port, jvm_pid))))
+            file.flush()
+
+        note(None)
+        try:
+            yield note
+        finally:
+            file.truncate(0)
+
+
+def _await_end(pid: int | None) -> None:
+    deadline = time.monotonic() + _JVM_TIMEOUT_S
+    while pid is not None and time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except OSError:  # ended, or the number is another user's by now
+            return
+        time.sleep(_PAUSE_S)
+
+
+def _lock(file: int, root: Path) -> None:
+    for attempt in range(_ATTEMPTS):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if attempt:
+            time.sleep(_PAUSE_S)
+    raise RootInUseError(refusal(root, _read(root)))
+
+
+def _read(root: Path) -> Holder:
+    """The holder as it wrote itself down; zeros for the instant before it has."""
+    try:
+        return Holder(**json.loads((root / _FILE).read_text()))
+    except (ValueError, TypeError):
+        return Holder(0, 0, 0)

@@ -1,0 +1,185 @@
+"""The outbox: what streaming models have to tell is committed to a table before it is sent.
+
+bronze.outbox has a row a message, bronze.deliveries a row for each message that was sent or given
+up. Both are only appended to. What is in the first and not in the second is still to be sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from loaders.bronze import append_idempotently
+from loaders.live_models import LiveModel, SnsSink
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+OUTBOX = "bronze.outbox"
+DELIVERIES = "bronze.deliveries"
+
+OUTBOX_COLUMNS = """
+    message_id string, model string, topic string, subject string, body string,
+    attributes string, window_start timestamp, created_at timestamp
+"""
+DELIVERIES_COLUMNS = """
+    message_id string, model string, state string, attempts bigint, error string,
+    sns_message_id string, created_at timestamp, decided_at timestamp
+"""
+
+SENT, DEAD = "sent", "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message that is to be sent; `attributes` by name."""
+
+    message_id: str
+    model: str
+    topic: str
+    subject: str | None
+    body: str
+    attributes: dict[str, str]
+    created_at: datetime
+
+
+def ensure_outbox(spark: SparkSession) -> None:
+    """Create the two tables where they do not exist."""
+    wanted = {OUTBOX: OUTBOX_COLUMNS, DELIVERIES: DELIVERIES_COLUMNS}
+    missing = [name for name in wanted if not spark.catalog.tableExists(name)]
+    if not missing:
+        return
+    schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
+    for name in missing:
+        folder = f"{schema['info_value']}/{name.removeprefix('bronze.')}"
+        spark.sql(
+            f"create table if not exists {name} ({wanted[name]}) using delta "
+            f"cluster by (created_at) location '{folder}'"
+        )
+
+
+def put_messages(rows: DataFrame, model: LiveModel, query_id: str, batch_id: int) -> int:
+    """Put what a batch's rows have to tell into the outbox, but for what stands there already.
+
+    Returns: the number of new messages.
+    """
+    if model.sink is None:
+        return 0
+    told = _told(rows, model, model.sink)
+    if not told:
+        return 0
+    spark = rows.sparkSession
+    known = _known(spark, model, told)
+    new = [row for row in told if row["message_id"] not in known]
+    if new:
+        frame = spark.createDataFrame(new, OUTBOX_COLUMNS)
+        append_idempotently(frame, OUTBOX, query_id, batch_id)
+    return len(new)
+
+
+def _told(rows: DataFrame, model: LiveModel, sink: SnsSink) -> list[dict[str, Any]]:
+    """A batch's messages; of rows with one idempotency key the first by the model's key."""
+    from pyspark.sql import functions as F
+
+    texts = [F.col(column.name).cast("string").alias(column.name) for column in model.columns]
+    wanted = rows.where(sink.when).select(
+        F.struct(*texts).alias("texts"),
+        F.to_json(F.struct(*rows.columns)).alias("json"),
+        F.col(model.prune_by).cast("timestamp").alias("window_start"),
+    )
+    now = datetime.now(UTC)
+    by_id: dict[str, dict[str, Any]] = {}
+    for row in sorted(
+        wanted.collect(), key=lambda row: [row["texts"][name] or "" for name in model.unique_key]
+    ):
+        values = row["texts"].asDict()
+        identity = message_id(model.name, [values[name] for name in sink.idempotency_key])
+        attributes = {name: _filled(text, values) for name, text in sink.attributes.items()}
+        message = {
+            "message_id": identity,
+            "model": model.name,
+            "topic": sink.topic,
+            "subject": sink.subject and _filled(sink.subject, values),
+            "body": row["json"] if sink.message is None else _filled(sink.message, values),
+            "attributes": json.dumps(attributes),
+            "window_start": row["window_start"],
+            "created_at": now,
+        }
+        by_id.setdefault(identity, message)
+    return list(by_id.values())
+
+
+def message_id(model: str, values: Sequence[str | None]) -> str:
+    """The same for the same model and values, whenever and by whomever it is computed."""
+    return hashlib.sha256(json.dumps([model, *values]).encode()).hexdigest()[:32]
+
+
+def _filled(template: str, values: dict[str, str | None]) -> str:
+    filled = template
+    for name, value in values.items():
+        filled = filled.replace("{" + name + "}", "" if value is None else value)
+    return filled
+
+
+def _known(spark: SparkSession, model: LiveModel, told: Sequence[dict[str, Any]]) -> set[str]:
+    """Which of the messages the outbox has; it is read no wider than the batch's windows."""
+    from pyspark.sql import functions as F
+
+    starts = [row["window_start"] for row in told if row["window_start"] is not None]
+    rows = spark.table(OUTBOX).where(F.col("model") == model.name)
+    # A key without the window makes one message of rows of all windows.
+    if starts and model.prune_by in model.sink.idempotency_key:
+        rows = rows.where(F.col("window_start").between(min(starts), max(starts)))
+    found = rows.where(F.col("message_id").isin([row["message_id"] for row in told]))
+    return {row[0] for row in found.select("message_id").collect()}
+
+
+def pending_messages(spark: SparkSession, since: datetime | None = None) -> list[Message]:
+    """What is still to be sent, oldest first, of the messages created at or after `since`."""
+    from pyspark.sql import functions as F
+
+    outbox, decided = spark.table(OUTBOX), spark.table(DELIVERIES)
+    if since is not None:
+        outbox, decided = (rows.where(F.col("created_at") >= since) for rows in (outbox, decided))
+    rows = outbox.join(decided.select("message_id"), "message_id", "left_anti")
+    return [
+        Message(
+            row["message_id"],
+            row["model"],
+            row["topic"],
+            row["subject"],
+            row["body"],
+            json.loads(row["attributes"]),
+            _utc(row["created_at"]),
+        )
+        for row in rows.orderBy("created_at", "message_id").collect()
+    ]
+
+
+def note_deliveries(
+    spark: SparkSession, outcomes: Sequence[tuple[Message, dict[str, Any]]]
+) -> None:
+    """Note what became of messages: `state`, `attempts`, `error`, `sns_message_id` of each."""
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "message_id": message.message_id,
+            "model": message.model,
+            "created_at": message.created_at,
+            "decided_at": now,
+            **outcome,
+        }
+        for message, outcome in outcomes
+    ]
+    if rows:
+        frame = spark.createDataFrame(rows, DELIVERIES_COLUMNS)
+        frame.write.format("delta").mode("append").saveAsTable(DELIVERIES)
+
+
+def _utc(naive: datetime) -> datetime:
+    # Spark hands out local times without a zone.
+    return naive.astimezone(UTC)

@@ -1,0 +1,225 @@
+"""Publishing: what is in the outbox goes to its SNS topics.
+
+Every message is sent at least once, with an id that stays the same (attribute `message_id`, and the
+deduplication id of a FIFO topic). It is sent a second time only when the process dies, or SNS's
+answer is lost, between sending and noting. Neither log nor report holds a message's text.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from loaders.outbox import (
+    DEAD,
+    SENT,
+    Message,
+    ensure_outbox,
+    note_deliveries,
+    pending_messages,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# After these many attempts, a quarter of an hour in all, a message is given up.
+MAX_ATTEMPTS = 10
+LONGEST_PAUSE_S = 300
+# Sent messages are noted after so many: that many a crash can send again.
+NOTE_EVERY = 50
+# How long a batch may take to appear in the outbox after its messages got their time.
+SETTLING = timedelta(minutes=10)
+
+# What no repetition will mend.
+_PERMANENT = (
+    "InvalidParameter",
+    "InvalidParameterValue",
+    "ParameterValueInvalid",
+    "ValidationError",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """What one pass did, in messages: `waiting` failed for now and will be tried again."""
+
+    sent: int
+    dead: int
+    waiting: int
+
+
+@dataclass(slots=True)
+class _Attempts:
+    made: int = 0
+    next_at: float = 0.0
+    error: str = ""
+
+
+@dataclass
+class Publisher:
+    """Sends what is in the outbox, on a thread of its own between `start` and `stop`."""
+
+    spark: SparkSession
+    report: Callable[[PublishReport], None] = lambda _: None
+    clock: Callable[[], float] = time.monotonic
+    max_attempts: int = MAX_ATTEMPTS
+    _attempts: dict[str, _Attempts] = field(default_factory=dict, init=False)
+    _since: datetime | None = field(default=None, init=False)
+    _woken: threading.Event = field(default_factory=threading.Event, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _topics: dict[str, str] = field(default_factory=dict, init=False)
+    _sns: Any = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Begin with what an earlier process left."""
+        ensure_outbox(self.spark)
+        self._woken.set()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the pass that is running; what was not sent stays in the outbox."""
+        self._stopping = True
+        self._woken.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def noting(self, report: Callable[[Any], None]) -> Callable[[Any], None]:
+        """The report function of a model, preceded by a call to the publisher if there is mail."""
+
+        def note(batch: Any) -> None:
+            if getattr(batch, "messages", 0):
+                self._woken.set()
+            report(batch)
+
+        return note
+
+    def _run(self) -> None:
+        pause: float | None = 0
+        while True:
+            self._woken.wait(pause)
+            self._woken.clear()
+            if self._stopping:
+                return
+            try:
+                self.report(self.deliver())
+                pause = self.seconds_to_next()
+            except Exception as error:
+                # Spark or the table failed: what is in the outbox stays there for the next pass.
+                logging.getLogger(__name__).warning("publisher: %s", type(error).__name__)
+                logging.getLogger(__name__).debug("publisher", exc_info=error)
+                pause = LONGEST_PAUSE_S
+
+    def seconds_to_next(self) -> float | None:
+        """Until a message that failed is due again; None: none is waiting."""
+        if not self._attempts:
+            return None
+        return max(0.0, min(each.next_at for each in self._attempts.values()) - self.clock())
+
+    def deliver(self) -> PublishReport:
+        """Send every message that is due, and note what became of it."""
+        looked_at = datetime.now(UTC)
+        pending = pending_messages(self.spark, self._since)
+        sent = dead = 0
+        outcomes: list[tuple[Message, dict[str, Any]]] = []
+        for message in pending:
+            attempts = self._attempts.get(message.message_id, _Attempts())
+            if attempts.next_at > self.clock():
+                continue
+            outcome = self._send(message, attempts)
+            if outcome is None:
+                continue
+            outcomes.append((message, outcome))
+            sent += outcome["state"] == SENT
+            dead += outcome["state"] == DEAD
+            if len(outcomes) == NOTE_EVERY:
+                self._note(outcomes)
+                outcomes = []
+            if self._stopping:
+                break
+        self._note(outcomes)
+        # Older ones are all decided; of newer ones some may not be in the table yet.
+        waiting = [each.created_at for each in pending if each.message_id in self._attempts]
+        self._since = min([looked_at, *waiting]) - SETTLING
+        return PublishReport(sent, dead, len(self._attempts))
+
+    def _note(self, outcomes: list[tuple[Message, dict[str, Any]]]) -> None:
+        note_deliveries(self.spark, outcomes)
+        for message, _ in outcomes:
+            self._attempts.pop(message.message_id, None)
+
+    def _send(self, message: Message, before: _Attempts) -> dict[str, Any] | None:
+        """What became of the message for good; None: it will be tried again."""
+        made = before.made + 1
+        outcome = {"state": SENT, "attempts": made, "error": None, "sns_message_id": None}
+        try:
+            outcome["sns_message_id"] = self._publish(message)
+        except (BotoCoreError, ClientError) as error:
+            code = _code(error)
+            given_up = code in _PERMANENT or made >= self.max_attempts
+            logging.getLogger(__name__).warning(
+                "message %s of %s to %s: %s, attempt %d%s",
+                *(message.message_id, message.model, message.topic, code, made),
+                ": given up" if given_up else "",
+            )
+            if given_up:
+                return outcome | {"state": DEAD, "error": code}
+            pause = min(2.0 ** (made - 1), LONGEST_PAUSE_S)
+            self._attempts[message.message_id] = _Attempts(made, self.clock() + pause, code)
+            return None
+        return outcome
+
+    def _publish(self, message: Message) -> str:
+        if self._sns is None:
+            retries = {"mode": "standard", "total_max_attempts": 1}  # the pauses are ours
+            self._sns = boto3.client(
+                "sns", config=Config(retries=retries, connect_timeout=5, read_timeout=10)
+            )
+        attributes = message.attributes | {"message_id": message.message_id}
+        request = {
+            "TopicArn": self._arn(message.topic),
+            "Message": message.body,
+            "MessageAttributes": {
+                name: {"DataType": "String", "StringValue": value}
+                for name, value in attributes.items()
+                if value  # SNS refuses an empty one
+            },
+        }
+        if message.subject:
+            request["Subject"] = message.subject[:100]
+        if message.topic.endswith(".fifo"):
+            request["MessageGroupId"] = message.model
+            request["MessageDeduplicationId"] = message.message_id
+        return self._sns.publish(**request)["MessageId"]
+
+    def _arn(self, topic: str) -> str:
+        """The topic's ARN; a bare name is one of the caller's own account and region."""
+        if topic.startswith("arn:"):
+            return topic
+        if topic not in self._topics:
+            caller = boto3.client("sts").get_caller_identity()
+            partition = caller["Arn"].split(":")[1]
+            region = self._sns.meta.region_name
+            self._topics[topic] = f"arn:{partition}:sns:{region}:{caller['Account']}:{topic}"
+        return self._topics[topic]
+
+
+def _code(error: BotoCoreError | ClientError) -> str:
+    """A word for what went wrong: AWS's, else the exception's name."""
+    if isinstance(error, ClientError):
+        return error.response.get("Error", {}).get("Code") or "Unknown"
+    return type(error).__name__

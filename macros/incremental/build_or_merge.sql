@@ -1,0 +1,37 @@
+{#- Creates a model's table from a query, or merges the query's rows into it, by its config. -#}
+{%- macro build_or_merge(existing, target, sql) -%}
+    {%- set batch = target.schema ~ '__' ~ target.identifier ~ '__batch' -%}
+    {%- if not config.get('unique_key') -%}
+        {{- exceptions.raise_compiler_error(
+            target ~ ' is merged and has no unique_key: say which columns identify a row'
+        ) -}}
+    {%- endif -%}
+    {%- if existing is none or existing.is_view or should_full_refresh() -%}
+        {%- if existing is not none and not existing.is_delta -%}
+            {%- do adapter.drop_relation(existing) -%}
+        {%- endif -%}
+        {%- call statement('main') -%}
+            {{ create_table_as(False, target, sql) }}
+        {%- endcall -%}
+        {%- do persist_constraints(target, model) -%}
+        {%- do persist_docs(target, model) -%}
+    {%- else -%}
+        {%- do run_query(create_temporary_view(api.Relation.create(identifier=batch), sql)) -%}
+        {#- Lazy: the query for the extent is the one that fills the cache. -#}
+        {%- do run_query('cache lazy table ' ~ batch) -%}
+        {%- set extent = batch_extent(batch) -%}
+        {%- if extent.row_count == 0 -%}
+            {%- call noop_statement('main', 'OK nothing new', 'OK', 0) -%}{%- endcall -%}
+        {%- else -%}
+            {%- set columns = process_schema_changes(
+                config.get('on_schema_change'), api.Relation.create(identifier=batch), existing
+            ) or adapter.get_columns_in_relation(existing) -%}
+            {%- call statement('main') -%}
+                {{ merge_sql(target, batch, columns | map(attribute='name') | list, extent) }}
+            {%- endcall -%}
+            {%- do persist_docs(target, model) -%}
+        {%- endif -%}
+        {#- Its cache goes with it. -#}
+        {%- do run_query('drop view if exists ' ~ batch) -%}
+    {%- endif -%}
+{%- endmacro -%}

@@ -1,0 +1,65 @@
+"""Which models follow which tables."""
+
+from __future__ import annotations
+
+from loaders.graph import graph_of
+
+
+def manifest(models: dict[str, tuple[str, list[str]]]):
+    """{name: (materialization, parents)}, with one source `events`."""
+    children = {"source.p.events": []}
+    nodes = {}
+    for name, (kept, parents) in models.items():
+        unique_id = f"model.p.{name}"
+        nodes[unique_id] = {
+            "name": name,
+            "schema": "gold",
+            "alias": name.lower(),
+            "resource_type": "model",
+            "config": {"materialized": kept},
+        }
+        children.setdefault(unique_id, [])
+        for parent in parents:
+            key = "source.p.events" if parent == "events" else f"model.p.{parent}"
+            children.setdefault(key, []).append(unique_id)
+    nodes["test.p.some"] = {
+        "name": "some",
+        "resource_type": "test",
+        "config": {"materialized": "test"},
+    }
+    children["model.p." + next(iter(models))].append("test.p.some")
+    return {
+        "sources": {"source.p.events": {"schema": "bronze", "identifier": "Events"}},
+        "nodes": nodes,
+        "child_map": children,
+    }
+
+
+MODELS = {
+    "parsed": ("view", ["events"]),
+    "typed": ("incremental", ["parsed"]),
+    "shown": ("view", ["typed"]),
+    "perMinute": ("stream", ["events"]),
+    "summed": ("table", ["perMinute"]),
+    "apart": ("incremental", []),
+}
+
+
+def test_what_keeps_rows_follows_a_source_through_views():
+    graph = graph_of(manifest(MODELS))
+    assert graph.below["source.p.events"] == {"model.p.typed"}
+
+
+def test_live_models_are_written_by_others_and_followed():
+    graph = graph_of(manifest(MODELS))
+    assert graph.tables == {
+        "source.p.events": "bronze.events",
+        "model.p.perMinute": "gold.perminute",
+    }
+    assert graph.below["model.p.perMinute"] == {"model.p.summed"}
+    assert "model.p.perMinute" not in graph.names
+
+
+def test_everything_else_is_built_once_at_the_start():
+    names = graph_of(manifest(MODELS)).names.values()
+    assert set(names) == {"parsed", "typed", "shown", "summed", "apart"}

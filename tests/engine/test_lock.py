@@ -1,0 +1,99 @@
+"""One engine a root: who holds it, what others are told, and that no crash leaves it held."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from loaders.lock import Holder, RootInUseError, holder, locked, require_free
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+HOLD = """
+import sys
+from pathlib import Path
+from loaders.lock import locked
+with locked(Path(sys.argv[1]), 10000, 8088):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other_process(tmp_path):
+    """A process that has the root; ended by the test or after it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path],
+        cwd=PROJECT_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_root_that_nobody_has_is_free(tmp_path):
+    assert holder(tmp_path) is None
+    require_free(tmp_path)
+
+
+def test_the_holder_is_named_and_free_for_itself(tmp_path):
+    with locked(tmp_path, 1, 2):
+        assert holder(tmp_path) == Holder(os.getpid(), 1, 2)
+        require_free(tmp_path)
+    assert holder(tmp_path) is None
+
+
+def test_another_process_is_told_who_has_the_root_and_what_to_do(tmp_path, other_process):
+    with pytest.raises(RootInUseError) as refused:
+        require_free(tmp_path)
+    said = str(refused.value)
+    assert f"pid {other_process.pid}" in said
+    assert "http://127.0.0.1:8088/status" in said
+    assert "--target engine" in said
+    assert "\n" not in said
+
+
+def test_a_second_engine_is_refused(tmp_path, other_process):
+    with pytest.raises(RootInUseError, match=f"pid {other_process.pid}"), locked(tmp_path, 1, 2):
+        pytest.fail("two have the root")
+    assert holder(tmp_path).pid == other_process.pid
+
+
+def test_a_port_that_is_not_the_default_is_named(tmp_path):
+    with locked(tmp_path, 1, 2):
+        from loaders.lock import refusal
+
+        assert "THRIFT_PORT=1 dbt … --target engine" in refusal(tmp_path, holder(tmp_path))
+
+
+def test_a_killed_holder_leaves_the_root_free(tmp_path, other_process):
+    other_process.send_signal(signal.SIGKILL)
+    other_process.wait()
+    assert holder(tmp_path) is None
+    with locked(tmp_path, 3, 4):
+        assert holder(tmp_path) == Holder(os.getpid(), 3, 4)
+
+
+def test_the_jvm_of_a_killed_engine_is_waited_for(tmp_path):
+    jvm = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    left_behind = Holder(os.getpid(), 1, 2, jvm.pid)
+    (tmp_path / "engine.lock").write_text(json.dumps(asdict(left_behind)))
+    ended = threading.Thread(target=jvm.communicate, args=(b"\n",))
+    ended.start()
+    with locked(tmp_path, 1, 2) as note_jvm:
+        with pytest.raises(ProcessLookupError):
+            os.kill(jvm.pid, 0)
+        note_jvm(77)
+        assert holder(tmp_path).jvm_pid == 77
+    ended.join()

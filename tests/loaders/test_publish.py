@@ -1,0 +1,158 @@
+"""Publishing through throttling and errors of SNS: later, not never, and once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from servers import faults_of, faulty
+
+from loaders import publish
+from loaders.outbox import Message
+from loaders.publish import Publisher, PublishReport
+
+SECRET = "not to be told"
+MESSAGES = 6
+RULES = [
+    {
+        "service": "sns",
+        "operation": "Publish",
+        "error": {"code": code},
+        "sequence": {"fail": fail, "pass": 1},
+    }
+    for code, fail in (("Throttled", 2),)
+]
+
+
+class Outbox:
+    """The two tables, in memory."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, messages: list[Message]) -> None:
+        self.messages = messages
+        self.decided: dict[str, dict[str, Any]] = {}
+        monkeypatch.setattr(publish, "pending_messages", self._pending)
+        monkeypatch.setattr(publish, "note_deliveries", self._note)
+
+    def _pending(self, _: Any, since: datetime | None) -> list[Message]:
+        return [
+            each
+            for each in self.messages
+            if each.message_id not in self.decided and (since is None or each.created_at >= since)
+        ]
+
+    def _note(self, _: Any, outcomes: list[tuple[Message, dict[str, Any]]]) -> None:
+        for message, outcome in outcomes:
+            assert message.message_id not in self.decided
+            self.decided[message.message_id] = outcome
+
+
+@pytest.fixture
+def queue(aws: Any) -> tuple[str, str]:
+    """ARN of a topic and URL of a queue that gets its messages as they are."""
+    name = f"alerts-{uuid.uuid4().hex[:8]}"
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    sns.subscribe(
+        TopicArn=topic,
+        Protocol="sqs",
+        Endpoint=arn["Attributes"]["QueueArn"],
+        Attributes={"RawMessageDelivery": "true"},
+    )
+    return topic, url
+
+
+def a_message(topic: str, number: int) -> Message:
+    body = f"{SECRET} {number}"
+    return Message(f"id-{number}", "model", topic, None, body, {}, datetime.now(UTC))
+
+
+def bodies(url: str) -> Counter[str]:
+    sqs = boto3.client("sqs")
+    found: Counter[str] = Counter()
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            found[message["Body"]] += 1
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+def test_throttling_delays_messages_and_neither_loses_nor_repeats_one(
+    aws: Any,
+    queue: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    topic, url = queue
+    outbox = Outbox(monkeypatch, [a_message(topic, number) for number in range(MESSAGES)])
+    now = 0.0
+    pauses = []
+    with (
+        caplog.at_level(logging.DEBUG, "loaders"),
+        faulty(aws.endpoint_url, RULES, tmp_path / "proxy.log") as proxy,
+    ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", proxy)
+        publisher = Publisher(None, clock=lambda: now)
+        report = publisher.deliver()
+        while report.waiting:
+            pauses.append(publisher.seconds_to_next())
+            now += pauses[-1]
+            report = publisher.deliver()
+        assert {name for name, _ in faults_of(proxy)} == {"Publish"}
+    assert {each["state"] for each in outbox.decided.values()} == {"sent"}
+    assert bodies(url) == Counter(f"{SECRET} {number}" for number in range(MESSAGES))
+    assert pauses[0] == 1.0
+    assert max(each["attempts"] for each in outbox.decided.values()) > 1
+    told = [record.getMessage() for record in caplog.records if record.name == "loaders.publish"]
+    assert told
+    assert not any(SECRET in line for line in told)
+
+
+def test_a_message_that_no_repetition_will_mend_is_given_up_at_once(
+    queue: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, url = queue
+    good, bad = a_message(topic, 1), a_message("arn:not-an-arn", 2)
+    outbox = Outbox(monkeypatch, [bad, good])
+    report = Publisher(None, max_attempts=1).deliver()
+    assert report == PublishReport(sent=1, dead=1, waiting=0)
+    assert outbox.decided["id-2"]["state"] == "dead"
+    assert bodies(url) == Counter([good.body])
+
+
+def test_the_thread_sends_what_was_left_and_what_comes_and_ends_when_told(
+    queue: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, url = queue
+    outbox = Outbox(monkeypatch, [a_message(topic, 1)])
+    monkeypatch.setattr(publish, "ensure_outbox", lambda _: None)
+    reports: list[PublishReport] = []
+    both_sent = threading.Event()
+
+    class Batch:
+        messages = 1
+
+    def report(said: PublishReport) -> None:
+        reports.append(said)
+        if sum(each.sent for each in reports) == 2:
+            both_sent.set()
+        elif len(reports) == 1:
+            outbox.messages.append(a_message(topic, 2))
+            heard(Batch())
+
+    publisher = Publisher(None, report)
+    heard = publisher.noting(lambda _: None)
+    publisher.start()
+    assert both_sent.wait(60)
+    publisher.stop()
+    assert not publisher.is_alive()
+    assert bodies(url) == Counter(f"{SECRET} {number}" for number in (1, 2))

@@ -1,0 +1,131 @@
+"""What a streaming model tells: by way of the outbox to SNS, and from there to who subscribed."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from typing import Any
+
+import boto3
+import pytest
+from live_project import LiveProject, event
+
+from loaders import publish
+from loaders.outbox import ensure_outbox, message_id, pending_messages
+from loaders.publish import Publisher
+
+
+class Subscriber:
+    """A topic and a queue that takes the messages of one `update_type` from it."""
+
+    def __init__(self, update_type: str) -> None:
+        self.name = f"alerts-{uuid.uuid4().hex[:8]}"
+        sns, self._sqs = boto3.client("sns"), boto3.client("sqs")
+        self.topic = sns.create_topic(Name=self.name)["TopicArn"]
+        self._queue = self._sqs.create_queue(QueueName=self.name)["QueueUrl"]
+        asked = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        sns.subscribe(
+            TopicArn=self.topic,
+            Protocol="sqs",
+            Endpoint=asked["Attributes"]["QueueArn"],
+            Attributes={"FilterPolicy": json.dumps({"update_type": [update_type]})},
+        )
+
+    def received(self) -> list[dict[str, Any]]:
+        """Everything that came since it was asked last."""
+        found = []
+        while answer := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            for message in answer:
+                found.append(json.loads(message["Body"]))
+                self._sqs.delete_message(
+                    QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"]
+                )
+        return found
+
+
+def test_each_window_is_told_once_by_filter_and_again_only_after_a_crash(
+    live: LiveProject, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors, others = Subscriber("errors"), Subscriber("others")
+    model = live.models(topic=errors.name)["error_share"]
+    publisher = Publisher(spark)
+
+    with live.streaming(model) as done:
+        live.deliver([event(1, "ERROR"), event(2), event(61, "ERROR")])
+        done()
+        assert live.reports[-1].messages == 0
+        live.deliver([event(3, "ERROR")])
+        done()
+        assert live.reports[-1].messages == 1
+        assert publisher.deliver() == publish.PublishReport(sent=1, dead=0, waiting=0)
+        live.deliver([event(4, "ERROR")])  # the same window again
+        done()
+        assert live.reports[-1].messages == 0
+        assert publisher.deliver() == publish.PublishReport(sent=0, dead=0, waiting=0)
+
+    (first,) = errors.received()
+    assert others.received() == []
+    assert first["Message"] == "2 errors of 3 events since 2026-01-01 00:00:00"
+    assert first["Subject"] == "errors"
+    attributes = {name: value["Value"] for name, value in first["MessageAttributes"].items()}
+    expected_id = message_id("error_share", ["2026-01-01 00:00:00"])
+    assert attributes == {"update_type": "errors", "message_id": expected_id}
+
+    # The process dies after SNS has the message and before that is noted.
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with live.streaming(model) as done:
+        live.deliver([event(62, "ERROR")])
+        done()
+    with monkeypatch.context() as broken:
+        broken.setattr(publish, "note_deliveries", die)
+        with pytest.raises(KeyboardInterrupt):
+            publisher.deliver()
+    restarted = Publisher(spark)
+    assert restarted.deliver().sent == 1
+    assert Publisher(spark).deliver().sent == 0
+    ids = Counter(m["MessageAttributes"]["message_id"]["Value"] for m in errors.received())
+    assert ids == {message_id("error_share", ["2026-01-01 00:01:00"]): 2}
+
+
+def test_a_replayed_batch_puts_nothing_into_the_outbox_again(live: LiveProject, spark: Any) -> None:
+    model = live.models(topic="nobody")["error_share"]
+    live.deliver([event(1, "ERROR"), event(2, "ERROR")])
+
+    def die(_: Any) -> None:
+        if live.reports:
+            raise RuntimeError("pulled the plug")
+
+    with pytest.raises(Exception, match="pulled the plug"), live.streaming(model, die) as done:
+        done()
+    with live.streaming(model) as done:
+        done()
+    assert [(each.batch_id, each.messages) for each in live.reports] == [(0, 1), (0, 0)]
+    assert len(pending_messages(spark)) == 1
+
+
+def test_what_aws_refuses_for_good_is_kept_as_a_dead_letter(
+    live: LiveProject, spark: Any, dbt: Any
+) -> None:
+    ensure_outbox(spark)
+    model = live.models(topic="there-is-no-such-topic")["error_share"]
+    with live.streaming(model) as done:
+        live.deliver([event(1, "ERROR"), event(2, "ERROR")])
+        done()
+    now = [0.0]
+    publisher = Publisher(spark, clock=lambda: now[0], max_attempts=3)
+    assert [publisher.deliver().waiting, publisher.seconds_to_next()] == [1, 1.0]
+    assert publisher.deliver().waiting == 1  # not due, so not tried
+    now[0] = 1.0
+    assert [publisher.deliver().waiting, publisher.seconds_to_next()] == [1, 2.0]
+    now[0] = 3.0
+    assert publisher.deliver() == publish.PublishReport(sent=0, dead=1, waiting=0)
+
+    dbt("run", "--select", "undelivered_messages")
+    dead = spark.sql("select model, outcome, attempts, error from ops.undelivered_messages")
+    assert [tuple(row) for row in dead.collect()] == [("error_share", "dead", 3, "NotFound")]
+    assert pending_messages(spark) == []

@@ -1,0 +1,121 @@
+"""An engine as a process of its own: started, asked, killed, ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FEEDS = ("stocks_daily_prices", "stocks_fundamentals")
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+READY_TIMEOUT_S = 300
+EXIT_TIMEOUT_S = 300  # of a loaded machine; the engine's own limit is 30
+POLL_S = 0.2
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(what: Callable[[], Any], timeout_s: float, why: str) -> Any:
+    """What `what` returns as soon as it is true."""
+    pause = threading.Event()
+    for _ in range(int(timeout_s / POLL_S)):
+        if value := what():
+            return value
+        pause.wait(POLL_S)
+    raise AssertionError(f"not within {timeout_s:.0f} s: {why}")
+
+
+class EngineProcess:
+    """`python -m loaders up` on a root and a landing folder, restarted as often as one likes."""
+
+    def __init__(self, root: Path, landing: Path, log: Path) -> None:
+        self.thrift_port, self.http_port = free_port(), free_port()
+        self.root = root
+        self.environment = os.environ | {
+            "LAKEHOUSE_ROOT": str(root),
+            "LANDING": str(landing),
+            "THRIFT_PORT": str(self.thrift_port),
+            "HTTP_PORT": str(self.http_port),
+            "DBT_PROFILES_DIR": str(PROJECT_ROOT / "profiles"),
+            "DBT_TARGET_PATH": str(root / "dbt_user"),
+            "DBT_LOG_PATH": str(root / "dbt_user"),
+        }
+        self.environment.pop("STOCKS_PRICES_QUEUE", None)
+        self._log = log
+        self._process: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        """Until it answers that it is running."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "loaders", "up", "--json", *FEEDS],
+                cwd=PROJECT_ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+        def is_up() -> bool:
+            assert self._process.poll() is None, self._log.read_text()[-3000:]
+            return self.status().get("state") == "running"
+
+        wait_for(is_up, READY_TIMEOUT_S, "the engine runs")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def status(self) -> dict[str, Any]:
+        """What /status.json says; nothing while it does not answer."""
+        try:
+            return json.loads(self.get("status.json"))
+        except OSError:
+            return {}
+
+    def get(self, path: str) -> str:
+        url = f"http://127.0.0.1:{self.http_port}/{path}"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.read().decode()
+
+    def kill(self, *, with_jvm: bool) -> None:
+        """SIGKILL: to the process alone, which leaves its JVM to notice, or to all it started."""
+        if with_jvm:
+            os.killpg(self.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self._process.terminate()
+        return self._process.wait(EXIT_TIMEOUT_S)
+
+    def end(self) -> None:
+        """Whatever is left of it, at the end of a test."""
+        if self._process.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Another process on the same root."""
+        return subprocess.run(
+            command,
+            cwd=PROJECT_ROOT,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )

@@ -1,0 +1,172 @@
+"""The engine under use: producers send, people read and run dbt, and it is killed at random.
+
+MINUTES (default 2) of sending, SEED chooses the moments and manners of the kills; both are printed.
+In the end bronze, silver and gold hold what was sent, as sets, against a slow reference.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from engine_process import EngineProcess, wait_for
+from pyhive import hive
+from sender import Sender
+from stocks_reference import with_fundamentals
+
+from demo import stocks
+
+DRAIN_TIMEOUT_S = 900
+DBT = os.environ.get("SOAK_DBT") or str(Path(sys.executable).with_name("dbt"))
+
+
+class Reader(threading.Thread):
+    """Someone who looks at gold by SQL all the time: no key twice, and nothing that vanishes."""
+
+    def __init__(self, engine: EngineProcess) -> None:
+        super().__init__(daemon=True)
+        self._engine = engine
+        self.stop = threading.Event()
+        self.answers = 0
+        self.rows = 0
+        self.complaints: list[str] = []
+
+    def run(self) -> None:
+        while not self.stop.wait(0.5):
+            # Killed in between, or no table yet: the next one asks again.
+            with suppress(Exception):
+                self._read()
+
+    def _read(self) -> None:
+        with hive.connect("127.0.0.1", self._engine.thrift_port, username="reader") as connection:
+            cursor = connection.cursor()
+            while not self.stop.wait(0.5):
+                cursor.execute(
+                    "select count(*), count(distinct ticker, price_date) "
+                    "from gold.priceWithFundamentals"
+                )
+                rows, keys = cursor.fetchone()
+                if rows != keys:
+                    self.complaints.append(f"{rows} rows of {keys} keys")
+                if rows < self.rows:
+                    self.complaints.append(f"{self.rows} rows, then {rows}")
+                self.rows = rows
+                self.answers += 1
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = EngineProcess(tmp_path / "lakehouse", tmp_path / "landing", tmp_path / "engine.log")
+    (tmp_path / "landing" / stocks.PRICES).mkdir(parents=True)
+    (tmp_path / "landing" / stocks.FUNDAMENTALS).mkdir(parents=True)
+    yield engine
+    engine.end()
+
+
+def table(root: Path, name: str) -> DeltaTable:
+    schema, table = name.lower().split(".")
+    return DeltaTable(root / "warehouse" / f"{schema}.db" / table)
+
+
+def bronze(root: Path, name: str) -> Counter:
+    rows = table(root, f"bronze.{name}").to_pyarrow_table(["_key", "_ordinal", "data"])
+    return Counter(
+        (row["_key"].rpartition("landing/")[2], row["_ordinal"], row["data"])
+        for row in rows.to_pylist()
+    )
+
+
+def gold(root: Path) -> dict:
+    names = ("close", "fiscal_period", "period_end", "eps_basic_net", "eps_diluted_net")
+    names += ("filing_type", "filed_date", "verified")
+    rows = table(root, "gold.priceWithFundamentals").to_pyarrow_table().to_pylist()
+    keyed = {(row["ticker"], row["price_date"]): tuple(row[n] for n in names) for row in rows}
+    assert len(keyed) == len(rows)
+    return keyed
+
+
+def settle(engine: EngineProcess, sender: Sender) -> None:
+    """Until gold holds what was sent."""
+    expected = with_fundamentals(sender.landed(stocks.PRICES), sender.landed(stocks.FUNDAMENTALS))
+
+    def is_there() -> bool:
+        try:
+            return gold(engine.root) == expected
+        except Exception:  # noqa: BLE001 - no table yet, or a version that is being written
+            return False
+
+    wait_for(is_there, DRAIN_TIMEOUT_S, f"gold has what was sent; {engine.status()}")
+
+
+def refused(done: subprocess.CompletedProcess[str], engine: EngineProcess) -> str:
+    """The one line with which a command was refused."""
+    assert done.returncode != 0
+    lines = [
+        line for line in (done.stdout + done.stderr).splitlines() if "an engine is running" in line
+    ]
+    assert len(lines) == 1, done.stdout + done.stderr
+    assert f"pid {engine.pid}" in lines[0]
+    assert "--target engine" in lines[0]
+    assert "Traceback" not in done.stdout + done.stderr
+    return lines[0]
+
+
+def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
+    minutes = float(os.environ.get("MINUTES") or 2)
+    seed = int(os.environ.get("SEED") or time.time())
+    print(f"MINUTES={minutes:g} SEED={seed}")
+    chance = random.Random(seed)
+    sender, reader = Sender(tmp_path / "landing"), Reader(engine)
+    engine.start()
+    sender.start()
+    reader.start()
+
+    # beside it: what has to go through the engine, and what goes through it
+    refused(engine.run(sys.executable, "-m", "loaders", "up"), engine)
+    refused(engine.run(sys.executable, "-m", "loaders", "run", "--once"), engine)
+    refused(engine.run(DBT, "run"), engine)
+    assert engine.run(DBT, "parse", "--quiet").returncode == 0
+
+    ends = time.monotonic() + 60 * minutes
+    kills = 0
+    while time.monotonic() < ends:
+        threading.Event().wait(min(chance.uniform(1, 45), max(ends - time.monotonic(), 0)))
+        manner = chance.choice(("alone", "with JVM", "SIGTERM"))
+        if manner == "SIGTERM":
+            assert engine.terminate() == 0
+        else:
+            engine.kill(with_jvm=manner == "with JVM")
+        kills += 1
+        print(f"ended {manner}", flush=True)
+        engine.start()
+    sender.stop()
+    settle(engine, sender)
+
+    done = engine.run(DBT, "run", "--target", "engine", "--select", "average_close")
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_for(lambda: reader.rows == len(gold(engine.root)), DRAIN_TIMEOUT_S, "the reader sees it")
+    reader.stop.set()
+    reader.join()
+    assert reader.complaints == []
+    assert reader.answers > 0
+    assert engine.get("healthz").startswith(("ok", "degraded"))
+    assert engine.terminate() == 0
+
+    assert kills > 0
+    assert bronze(engine.root, "stocksDailyPrices") == sender.places(stocks.PRICES)
+    assert bronze(engine.root, "stocksFundamentals") == sender.places(stocks.FUNDAMENTALS)
+    silver = table(engine.root, "silver.stocks_daily_prices").to_pyarrow_table().to_pylist()
+    assert {(row["ticker"], row["price_date"].isoformat()) for row in silver} == {
+        (record["ticker"], record["price_date"])
+        for item in sender.landed(stocks.PRICES)
+        for record in item.records
+    }
