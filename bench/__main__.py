@@ -11,9 +11,11 @@ BENCHMARKS = {
     "freshness": "from an event to its row in gold (BENCH_RATE=100 BENCH_MINUTES=5)",
     "ingest": "objects to bronze, against Spark's text source and a script of one's own",
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
-    "games_ingest": "the ingest service on one core, from HTTP to journal, Firehose and vault",
     "small_files": "files, log and reading after many micro-batches (SMALL_FILES_BATCHES=10000)",
+    "live": "commit to bronze until the row in a streaming model's table (LIVE_MINUTES=10)",
+    "games_ingest": "the ingest service on one core, from HTTP to journal, Firehose and vault",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
+    "ip_join": "addresses located by a million ranges, against a plain BETWEEN",
 }
 
 

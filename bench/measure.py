@@ -28,7 +28,7 @@ def cost() -> Iterator[Cost]:
     started = time.perf_counter()
     yield spent
     spent.seconds = time.perf_counter() - started
-    spent.peak_mb = sum(_peak_kb(pid) for pid in _family()) / 1024
+    spent.peak_mb = sum(_kb(pid, "VmHWM:") for pid in _family()) / 1024
 
 
 def _family() -> list[int]:
@@ -46,9 +46,14 @@ def _family() -> list[int]:
     return family
 
 
-def _peak_kb(pid: int) -> int:
+def resident_mb() -> float:
+    """The resident set of this process and its children now, in MiB."""
+    return sum(_kb(pid, "VmRSS:") for pid in _family()) / 1024
+
+
+def _kb(pid: int, entry: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line[:6] == "VmHWM:"), 0)
+    return next((int(line.split()[1]) for line in status.splitlines() if line[:6] == entry), 0)

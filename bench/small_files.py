@@ -7,8 +7,10 @@ that appending is all they cost.
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -51,23 +53,25 @@ def _run(batches: int, root: Path) -> list[tuple[str, str, str]]:
     )
     seconds, most = [], 0
     console = Console(stderr=True)
-    try:
-        for batch in range(batches):
-            started = time.perf_counter()
-            append_idempotently(_records(spark, batch), TABLE, "bench", batch)
-            appended = time.perf_counter()
-            if batch % CHECK_EVERY == 0:
-                compact_if_fragmented(spark, TABLE)
-            seconds.append((appended - started, time.perf_counter() - appended))
-            if batch % 50 == 43:  # just before a look at the files
-                files, _ = _detail(spark, TABLE)
-                most = max(most, files)
-                recent = statistics.median(map(sum, seconds[-50:]))
-                console.print(
-                    f"{batch + 1:,} batches, {files} files, {recent:.2f} s a batch", style="dim"
-                )
-    except KeyboardInterrupt:
-        batches = len(seconds)
+    stopped = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stopped.set())  # in place of PySpark's
+    for batch in range(batches):
+        if stopped.is_set():
+            break
+        started = time.perf_counter()
+        append_idempotently(_records(spark, batch), TABLE, "bench", batch)
+        appended = time.perf_counter()
+        if batch % CHECK_EVERY == 0:
+            compact_if_fragmented(spark, TABLE)
+        seconds.append((appended - started, time.perf_counter() - appended))
+        if batch % 50 == 43:  # just before a look at the files
+            files, _ = _detail(spark, TABLE)
+            most = max(most, files)
+            recent = statistics.median(map(sum, seconds[-50:]))
+            console.print(
+                f"{batch + 1:,} batches, {files} files, {recent:.2f} s a batch", style="dim"
+            )
+    batches = len(seconds)
     files, size = _detail(spark, TABLE)
     log = list((root / "warehouse/bronze.db/small_files/_delta_log").iterdir())
     fresh = f"{TABLE}_compacted"

@@ -70,7 +70,8 @@ def ensure_tables(spark: SparkSession, destination: Destination, kind: Kind) -> 
     With its location named, a table whose files are there and whose entry in the metastore is
     lost is registered again (Delta refuses that to a table without one).
     """
-    wanted = dict.fromkeys(destination.tables, (kind.columns, "_batch_id")) | {
+    layout = (kind.columns, ", ".join(kind.layout.clustered_by))
+    wanted = dict.fromkeys(destination.tables, layout) | {
         LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item"),
         QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
     }
@@ -220,7 +221,7 @@ def _append(
     if is_written:
         columns = spark.table(f"bronze.{destination.tables[0]}").columns
         destination.append(
-            numbered.where("data is not null").select(columns),
+            kind.stored(numbered.where("data is not null"), columns),
             lambda rows, name: append_idempotently(rows, name, query_id, spark_batch_id),
         )
     entries = counting.entries(known, is_written=is_written)

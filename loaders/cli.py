@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +20,14 @@ from loaders.bronze import BatchReport, ensure_tables
 from loaders.destinations import destination_of
 from loaders.feeds import Feed, read_feeds
 from loaders.ingest.commands import ingest
+from loaders.ip_ranges import (
+    Snapshots,
+    country_records,
+    network_records,
+    read_country_ranges,
+    read_network_ranges,
+)
+from loaders.journal import live_progress
 from loaders.kinds import kind_of
 from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
@@ -71,6 +81,7 @@ def cli() -> None:
     python -m loaders queue create FEED        have the bucket announce new objects to a queue
     python -m loaders quarantine list          what could not be loaded, and why
     python -m loaders quarantine replay FEED   load what has become readable since
+    python -m loaders ip-ranges                countries and networks of addresses, for ip_ranges
     python -m loaders ingest                   take events of game servers over HTTP
     python -m loaders vault show PLAYER        personal data of players: show, export, erase …
 
@@ -208,7 +219,8 @@ def status(watch: bool, as_json: bool) -> None:
 
     From the ledger and from what running feeds write under LAKEHOUSE_ROOT/progress: starts no
     Spark and asks no source. Lag is the age of the oldest thing that waited when the feed was
-    seen last; a feed that is not running is not seen, so look at that time first.
+    seen last; a feed that is not running is not seen, so look at that time first. Streaming models
+    stand below; --json has the feeds alone.
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for machines: give one of them")
@@ -218,7 +230,7 @@ def status(watch: bool, as_json: bool) -> None:
     elif as_json:
         _print_json([asdict(row) for row in feed_status(root, feeds)])
     else:
-        _console.print(status_tables(feed_status(root, feeds)))
+        _console.print(status_tables(feed_status(root, feeds), live_progress(root)))
 
 
 @cli.command("spark-conf")
@@ -351,7 +363,8 @@ def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
 
     (feed,) = _chosen((name,))
     spark = get_spark()
-    ensure_tables(spark, destination_of(feed), kind_of(feed.source, allow_overwrites=True))
+    kind = kind_of(feed.source, allow_overwrites=True, layout=feed.layout)
+    ensure_tables(spark, destination_of(feed), kind)
     try:
         report = replay(spark, feed, reason)
     except (BotoCoreError, ClientError) as error:
@@ -410,6 +423,62 @@ def _summarise(feeds: list[Feed], reports: list[BatchReport], failed: dict[str, 
     for feed in feeds:
         if feed.name not in failed and not any(batch.feed == feed.name for batch in reports):
             _console.print(f"{feed.name}: nothing new", soft_wrap=True)
+
+
+@cli.command("ip-ranges")
+@click.option(
+    "--country",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV: first address, last address, ISO 3166 code of the country.",
+)
+@click.option(
+    "--asn",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV: first address, last address, AS number, organisation.",
+)
+@click.option(
+    "--valid-from",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="First day whose logs are looked up here (default: tomorrow, UTC).",
+)
+@click.option(
+    "--to", "location", help="Bucket or folder (default: where the feed ip_ranges reads)."
+)
+@as_json
+def ip_ranges(
+    country: Path | None,
+    asn: Path | None,
+    valid_from: datetime | None,
+    location: str | None,
+    as_json: bool,
+) -> None:
+    """Write a snapshot of who has which addresses, for the feed ip_ranges to load.
+
+    \b
+    python -m loaders ip-ranges --country asn-country.csv --asn asn.csv --valid-from 2026-01-01
+    python -m loaders run ip_ranges --once
+
+    The files are those of the ip-location-db project, plain or gzipped. A log row is looked up in
+    the snapshot of its own day, so a look-up gives the same whenever it is made. Give the first
+    snapshot a day before your oldest log.
+    """
+    if not (country or asn):
+        raise click.UsageError("say which file: --country, --asn or both")
+    day = valid_from.date() if valid_from else (datetime.now(UTC) + timedelta(days=1)).date()
+    snapshots = Snapshots(location or read_feeds()["ip_ranges"].origin)
+    written = []
+    for kind, path, read, records_of in (
+        ("country", country, read_country_ranges, country_records),
+        ("asn", asn, read_network_ranges, network_records),
+    ):
+        if path is not None:
+            where, count = snapshots.write(kind, day, records_of(read(path), day, path.name))
+            written.append({"kind": kind, "valid_from": day, "location": where, "ranges": count})
+    if as_json:
+        _print_json(written)
+        return
+    for each in written:
+        _say(f"{each['ranges']:,} ranges to {each['location']}, valid from {day}")
 
 
 def _chosen(names: tuple[str, ...]) -> list[Feed]:

@@ -57,9 +57,11 @@ class Cycles:
         self._project = project
         self._dbt = threading.Lock()  # dbt runs once at a time in a process
         self._graph: Graph | None = None
+        self._reading = 0
         self._seen: dict[str, int] = {}
         self._new_bytes = 0
         self._owed: set[str] = set()
+        self._settled: set[str] = set()  # merged a batch since the project was read
         self._unchecked: set[str] = set()
         self._models: dict[str, ModelStatus] = {}
         self._failed_tests: dict[str, str] = {}
@@ -84,9 +86,11 @@ class Cycles:
         Raises:
             BuildError: dbt could not run at all; what was owed still is.
         """
-        if self._graph is None or self._project.has_changed():
+        if self._project.has_changed():
             with self._dbt:
-                self._begin_anew()
+                self._project.parse()
+        if self._graph is None or self._reading != self._project.readings:
+            self._begin_anew()
         self._look()
         wanted = self._owed - self._waiting()
         if not wanted:
@@ -95,7 +99,8 @@ class Cycles:
         with self._dbt, self._settings(self._new_bytes):
             results = self._project.run(
                 *("build", "--exclude-resource-type", "test", "--exclude-resource-type"),
-                *("unit_test", "--select", *(self._graph.names[each] for each in wanted)),
+                *("unit_test", "--vars", f"settled: {wanted <= self._settled}".lower()),
+                *("--select", *(self._graph.names[each] for each in wanted)),
             )
         self._new_bytes = 0
         failed = self._note(results)
@@ -139,13 +144,17 @@ class Cycles:
             yield self._project
 
     def _begin_anew(self) -> None:
-        """Read the project, and owe everything a run: what the models have seen is not known."""
-        self._graph = None
-        graph = graph_of(self._project.parse())
+        """With the project as it was read last, owe everything a run.
+
+        What the models have seen is not known.
+        """
+        reading = self._project.readings
+        graph = graph_of(self._project.manifest())
         found = {table: standing(self._path(name)) for table, name in graph.tables.items()}
         self._seen = {table: each.version for table, each in found.items()}
         self._new_bytes = sum(each.size_bytes for each in found.values())
-        self._graph = graph
+        self._graph, self._reading = graph, reading
+        self._settled = set()
         self.owe_everything()
 
     def _look(self) -> None:
@@ -189,6 +198,7 @@ class Cycles:
                 self._owed.discard(result.unique_id)
                 if "nothing new" not in result.message:
                     self._unchecked.add(result.unique_id)
+                    self._settled.add(result.unique_id)
                     # Where it had failed before, they ran without it.
                     self._owed |= self._graph.below[result.unique_id] - ran
             self._models[result.unique_id] = status

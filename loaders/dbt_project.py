@@ -70,6 +70,7 @@ class DbtProject:
         self._root = root
         self._parsed: Any = None
         self._stamp: tuple | None = None
+        self.readings = 0  # how often the project was read
 
     def import_dbt(self) -> Any:
         """dbt's entry point; its import takes seconds."""
@@ -92,6 +93,7 @@ class DbtProject:
         if not outcome.success:
             raise BuildError(_one_line(outcome.exception))
         self._parsed, self._stamp = outcome.result, stamp
+        self.readings += 1
         return self.manifest()
 
     def manifest(self) -> Manifest:

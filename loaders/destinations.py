@@ -58,7 +58,8 @@ class GameTables(Destination):
 
     reads_often = True
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, record_column: str = "data") -> None:
+        self._record_column = record_column
         self._newest = {event.name: event.version for event in contract.events}
         self.tables = (*(event.table for event in contract.events), UNKNOWN_TABLE)
 
@@ -79,7 +80,7 @@ class GameTables(Destination):
         from pyspark import inheritable_thread_target
         from pyspark.sql import functions as F
 
-        routed = rows.withColumn("_table", self.table_of(F.col("data"))).persist()
+        routed = rows.withColumn("_table", self.table_of(F.col(self._record_column))).persist()
         try:
             tables = [row["_table"] for row in routed.select("_table").distinct().collect()]
 
@@ -100,4 +101,6 @@ class GameTables(Destination):
 
 def destination_of(feed: Feed) -> Destination:
     """Where a feed's records go, as feeds.yml says."""
-    return GameTables(game_contract()) if feed.table_per == "game_event" else OneTable(feed.table)
+    if feed.table_per == "game_event":
+        return GameTables(game_contract(), feed.record_column)
+    return OneTable(feed.table)

@@ -33,6 +33,7 @@ from loaders.maintenance import run as run_operation
 from loaders.memory import resident_bytes
 from loaders.page import EngineStatus
 from loaders.ports import HTTP_PORT, THRIFT_PORT, port_from_environment, require_usable
+from loaders.publish import Publisher
 from loaders.run import finish_interrupted_replay, kind_of_feed, start
 from loaders.session import ConfigurationError, get_spark, prepare_root
 from loaders.status import feed_status
@@ -248,11 +249,16 @@ class Engine:
         )
 
     def _start_live(self, models: Sequence[LiveModel]) -> None:
+        # dbt changes settings of the engine's own session.
+        publisher = Publisher(self._spark.newSession())
+        report = publisher.noting(self._tell)
+        if any(model.sink for model in models):
+            self._supervisor.start([Step("publish", "publish", publisher.step, LOOK_PAUSE_S)])
         self._supervisor.start(
             Stream(
                 "live",
                 model.name,
-                partial(start_live, self._spark, model, self._tell),
+                partial(start_live, self._spark, model, report),
                 partial(stop_live, self._spark, model),
             )
             for model in models
@@ -297,11 +303,9 @@ class Models(Task):
         try:
             with self._cycles.dbt() as project:
                 project.parse()
-                bad = [
-                    result.problem
-                    for result in project.run("compile", "--select", "config.materialized:stream")
-                    if result.is_bad
-                ]
+                # What they read besides tables, views, has to be compiled too.
+                compiled = project.run("compile", "--select", "+config.materialized:stream")
+                bad = [result.problem for result in compiled if result.is_bad]
                 models = live_models(project.manifest())
         finally:
             if self._start_steps:

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from loaders.kinds import Layout
 from loaders.session import PROJECT_ROOT, ConfigurationError
 from loaders.sources.options import byte_option
 from loaders.sources.shards import parse_initial_position
@@ -30,6 +31,15 @@ FEEDS_FILE = PROJECT_ROOT / "loaders" / "feeds.yml"
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Positive = Annotated[int, Field(ge=1)]
+
+
+class Extracted(BaseModel):
+    """A column of a bronze table that Delta computes from the record."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str
+    expression: str
 
 
 class Feed(BaseModel, ABC):
@@ -48,6 +58,15 @@ class Feed(BaseModel, ABC):
     max_bytes_per_trigger: str | None = None
     trigger_seconds: Positive = 10
     table_per: Literal["game_event"] | None = None
+    record_column: TableName = "data"
+    extracted: dict[TableName, Extracted] = Field(default_factory=dict)
+    clustered_by: Annotated[list[str], Field(min_length=1, max_length=4)] = ["_batch_id"]
+
+    @property
+    def layout(self) -> Layout:
+        """What the bronze table looks like."""
+        extracted = {name: (each.type, each.expression) for name, each in self.extracted.items()}
+        return Layout(self.record_column, extracted, tuple(self.clustered_by))
 
     @property
     def is_set_up(self) -> bool:

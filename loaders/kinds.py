@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
@@ -35,14 +36,47 @@ _MAX_RANGES = 100
 _SEQUENCE_DIGITS = 56
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a bronze table looks like besides the provenance of its rows.
+
+    record_column: the column that keeps the record. extracted: type and SQL expression, over
+    record_column, of columns that stand before it and that Delta itself computes whenever a row
+    is written. clustered_by: the columns of liquid clustering.
+    """
+
+    record_column: str = "data"
+    extracted: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    clustered_by: Sequence[str] = ("_batch_id",)
+
+
 class Kind(ABC):
     """How one kind of feed is received, recognised and kept.
 
     An item is what the ledger has a row for: an object, or a shard's part of a batch.
     """
 
-    columns: str
-    """Columns of the feed's bronze table."""
+    provenance: str
+    """The columns that say where a row of the bronze table came from."""
+
+    def __init__(self, layout: Layout | None = None) -> None:
+        self.layout = layout or Layout()
+
+    @property
+    def columns(self) -> str:
+        """Columns of the feed's bronze table."""
+        extracted = "".join(
+            f"{name} {kind} generated always as ({expression}), "
+            for name, (kind, expression) in self.layout.extracted.items()
+        )
+        return f"{extracted}{self.layout.record_column} string, {self.provenance}"
+
+    def stored(self, rows: DataFrame, columns: Sequence[str]) -> DataFrame:
+        """The rows as the bronze table of these columns takes them: without those extracted."""
+        record = self.layout.record_column
+        return rows.withColumnRenamed("data", record).select(
+            [name for name in columns if name not in self.layout.extracted]
+        )
 
     @abstractmethod
     def received(self, batch: DataFrame) -> DataFrame:
@@ -89,11 +123,12 @@ class Objects(Kind):
     its state; after a lost checkpoint only the ledger knows.
     """
 
-    def __init__(self, *, allow_overwrites: bool) -> None:
+    def __init__(self, *, allow_overwrites: bool, layout: Layout | None = None) -> None:
+        super().__init__(layout)
         self._allow_overwrites = allow_overwrites
 
-    columns = """
-        data string, _bucket string, _key string, _version string, _ordinal bigint,
+    provenance = """
+        _bucket string, _key string, _version string, _ordinal bigint,
         _modified_at timestamp, _batch_id bigint, _ingested_at timestamp
     """
 
@@ -156,8 +191,8 @@ class StreamRecords(Kind):
     ranges that the batch touches.
     """
 
-    columns = """
-        data string, _partition_key string, _stream string, _shard string, _sequence string,
+    provenance = """
+        _partition_key string, _stream string, _shard string, _sequence string,
         _subsequence bigint, _arrived_at timestamp, _batch_id bigint, _ingested_at timestamp
     """
 
@@ -220,9 +255,11 @@ class StreamRecords(Kind):
         return received.join(F.broadcast(ranges), in_range, "left_anti")
 
 
-def kind_of(source: str, *, allow_overwrites: bool) -> Kind:
+def kind_of(source: str, *, allow_overwrites: bool, layout: Layout | None = None) -> Kind:
     """The kind of a feed, by the name of its source; streams know no overwrites."""
-    return StreamRecords() if source == "kinesis" else Objects(allow_overwrites=allow_overwrites)
+    if source == "kinesis":
+        return StreamRecords(layout)
+    return Objects(allow_overwrites=allow_overwrites, layout=layout)
 
 
 def _is_one_of(columns: Sequence[str], rows: Iterable[tuple]) -> Column:

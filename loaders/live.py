@@ -11,7 +11,6 @@ crash writes what is there already; nothing need be remembered of it.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,12 +19,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from loaders.batch_settings import BATCH_SETTINGS
+from loaders.causes import brief_errors
+from loaders.conflicts import retry_conflicts
 from loaders.live_listener import LiveListener
 from loaders.live_models import LiveModel, live_models
 from loaders.live_start import StartPoint, settle_start
-from loaders.live_tables import check_contract, ensure_table, let_go, take
+from loaders.live_tables import check_contract, contract_of, ensure_table, let_go, take
 from loaders.outbox import ensure_outbox, put_messages
-from loaders.session import lakehouse_root
+from loaders.session import ConfigurationError, lakehouse_root
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -35,20 +36,18 @@ __all__ = ["LiveBatch", "LiveModel", "LiveNotice", "live_models", "start_live", 
 
 # No batch only to close windows: a closed window's row is written already.
 _CLOSING_BATCHES = "spark.sql.streaming.noDataMicroBatches.enabled"
+_PARTITIONS = "spark.sql.shuffle.partitions"
 # A batch of few rows, as nearly all are: compiling and spreading the work costs more than it saves.
 # Measured, a MERGE of three rows: 1.5 s with Spark's own settings, 0.95 s with these.
 _SMALL_ROWS = 10_000
 _SETTINGS = {
     # name: (for few rows, for many)
     **BATCH_SETTINGS,
-    "spark.sql.shuffle.partitions": ("1", None),
-    "spark.databricks.delta.snapshotPartitions": ("1", None),
     # Few rows are a local relation, which is the same whenever it is read.
     "spark.databricks.delta.merge.materializeSource": ("none", "auto"),
 }
 
-_CONFLICT = ("DELTA_CONCURRENT_", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
-_CONFLICT_ATTEMPTS = 5
+_LAST_BATCH_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +87,34 @@ def start_live(
         once: end when everything that is there now has been read.
 
     Raises:
-        ConfigurationError: contract, table or start do not fit; the message says what to do.
-        AnalysisException: Spark cannot run the query as a stream.
+        ConfigurationError: contract, table or start do not fit, or Spark cannot run the query as a
+            stream; the message says what to do.
     """
+    from pyspark.errors import AnalysisException
+
+    try:
+        return _start(spark, model, report, once=once)
+    except AnalysisException as error:
+        said = str(error).splitlines()[0]
+        raise ConfigurationError(
+            f"{model.name} cannot run as a stream: {said} (docs/streaming-models.md, Windows)"
+        ) from error
+
+
+def _start(
+    spark: SparkSession,
+    model: LiveModel,
+    report: Callable[[LiveBatch | LiveNotice], None],
+    *,
+    once: bool,
+) -> StreamingQuery:
     session, listener = _live_session(spark)
     checkpoint, start, notice = settle_start(session, model)
     stream = session.sql(model.streaming_sql(start.options(model)))
     check_contract(model, stream.schema)
     ensure_table(session, model)
     if model.sink:
+        session.createDataFrame([], contract_of(model)).where(model.sink.when)  # does it fit?
         ensure_outbox(session)
     take(session, model)
     if notice:
@@ -116,6 +134,9 @@ def start_live(
     with _starting:  # the query takes the session's settings as they are now
         # In append mode a window is written when it closes.
         session.conf.set(_CLOSING_BATCHES, json.dumps(model.output_mode == "append"))
+        # The first batch of a new query may have years of rows to read.
+        _tune(session, is_small=notice is None)
+        session.conf.set(_PARTITIONS, str(model.state_partitions))
         return writer.start()
 
 
@@ -132,10 +153,14 @@ def _live_session(spark: SparkSession) -> tuple[SparkSession, LiveListener]:
 
 
 def stop_live(spark: SparkSession, model: LiveModel, query: StreamingQuery) -> None:
-    """Stop the model's query once its running batch is done, and give the table back to dbt."""
+    """Stop the model's query once its running batch is done, and give the table back to dbt.
+
+    A batch that takes longer than a few seconds is cut short, and run again at the next start.
+    """
     idle = threading.Event()
-    while query.isActive and query.status["isTriggerActive"]:
-        idle.wait(0.05)
+    deadline = time.monotonic() + _LAST_BATCH_S
+    while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+        idle.wait(0.02)
     query.stop()
     let_go(spark, model)
 
@@ -144,30 +169,37 @@ def _batch_writer(
     model: LiveModel, start: StartPoint, report: Callable[[LiveBatch | LiveNotice], None]
 ) -> Callable[[DataFrame, int], None]:
     """A foreachBatch function that merges a batch's rows into the model's table."""
-    from pyspark.sql import functions as F
 
     def write(batch: DataFrame, batch_id: int) -> None:
+        with brief_errors():
+            report(written(batch, batch_id))
+
+    def written(batch: DataFrame, batch_id: int) -> LiveBatch:
         started = time.monotonic()
         session = batch.sparkSession
         query_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
-        if start.complete_after is not None:
-            begun = F.timestamp_micros(F.lit(start.complete_after))
-            batch = batch.where(F.col(model.prune_by) > begun)
-        rows = batch.persist()
+        rows = _after(batch, model, start.complete_after).persist()
         try:
-            written, messages = _write(
-                model, rows, query_id, batch_id, replace=start.replaces and batch_id == 0
-            )
+            count, messages = _write(model, start, rows, query_id, batch_id)
         finally:
             rows.unpersist()
         seconds = round(time.monotonic() - started, 3)
-        report(LiveBatch(model.name, query_id, batch_id, written, messages, seconds))
+        return LiveBatch(model.name, query_id, batch_id, count, messages, seconds)
 
     return write
 
 
+def _after(rows: DataFrame, model: LiveModel, micros: int | None) -> DataFrame:
+    """The rows of windows that start after a moment; None: all."""
+    from pyspark.sql import functions as F
+
+    if micros is None:
+        return rows
+    return rows.where(F.col(model.prune_by) > F.timestamp_micros(F.lit(micros)))
+
+
 def _write(
-    model: LiveModel, rows: DataFrame, query_id: str, batch_id: int, *, replace: bool
+    model: LiveModel, start: StartPoint, rows: DataFrame, query_id: str, batch_id: int
 ) -> tuple[int, int]:
     """Bring a batch into the model's table and its messages into the outbox; how many of each."""
     from pyspark.sql import functions as F
@@ -185,22 +217,21 @@ def _write(
         rows = session.createDataFrame(rows.toArrow(), rows.schema)
     rows.createOrReplaceTempView("batch")
     names = ", ".join(f"`{column.name}`" for column in model.columns)
-    if replace:
+    if start.replaces and batch_id == 0:
         statement = f"insert overwrite {model.relation} ({names}) select {names} from batch"
     else:
         statement = _merge(model, extent["min"], extent["max"])
-    _run(session, statement)
+    retry_conflicts(lambda: session.sql(statement))
     # After the table, so that who hears of a row finds it.
-    return extent["rows"], put_messages(rows, model, query_id, batch_id)
+    news = _after(rows, model, start.told_after)
+    return extent["rows"], put_messages(news, model, query_id, batch_id)
 
 
 def _tune(session: SparkSession, *, is_small: bool) -> None:
     for name, (small, large) in _SETTINGS.items():
-        value = small if is_small else large
-        if value is None:
-            session.conf.unset(name)
-        else:
-            session.conf.set(name, value)
+        session.conf.set(name, small if is_small else large)
+    cores = session.sparkContext.defaultParallelism
+    session.conf.set(_PARTITIONS, "1" if is_small else str(cores))
 
 
 def _merge(model: LiveModel, smallest: str, greatest: str) -> str:
@@ -219,16 +250,3 @@ def _merge(model: LiveModel, smallest: str, greatest: str) -> str:
         f"when matched and not ({same or 'true'}) then update set * "
         "when not matched then insert *"
     )
-
-
-def _run(session: SparkSession, statement: str) -> None:
-    """Run a statement, again when another commit came in between (OPTIMIZE, say)."""
-    for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
-        try:
-            session.sql(statement)
-        except Exception as error:
-            if attempt == _CONFLICT_ATTEMPTS or not any(sign in str(error) for sign in _CONFLICT):
-                raise
-            logging.getLogger(__name__).debug("conflict, attempt %d", attempt, exc_info=error)
-        else:
-            return

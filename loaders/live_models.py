@@ -84,6 +84,7 @@ class _Config(BaseModel):
     clustered_by: list[str] = []
     start: str = Field("earliest", pattern=r"^(earliest|latest|\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?)$")
     trigger_seconds: float = Field(0.5, ge=0)
+    state_partitions: int = Field(1, ge=1)
     output_mode: Literal["update", "append"] = "update"
     full_refresh: bool | None = None
 
@@ -115,6 +116,7 @@ class LiveModel:
     clustered_by: tuple[str, ...]
     start: str
     trigger_seconds: float
+    state_partitions: int
     output_mode: str
     keep_old_rows: bool
     sink: SnsSink | None
@@ -191,6 +193,7 @@ def _live_model(node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]])
         clustered_by=tuple(config.clustered_by),
         start=config.start,
         trigger_seconds=config.trigger_seconds,
+        state_partitions=config.state_partitions,
         output_mode=config.output_mode,
         keep_old_rows=config.full_refresh is False,
         sink=_sink(node, names),

@@ -31,11 +31,14 @@ class StartPoint:
             whole, and then what is added.
         complete_after: event time in microseconds since 1970, UTC. Windows that start later have
             all their rows in the versions read; earlier ones may lack some and are not written.
+        told_after: event time as above. Windows that start earlier are history to the query: their
+            rows are written, and nobody is told of them.
         replaces: the first batch has every row there is, and replaces the table's.
     """
 
     versions: Mapping[str, int] = field(default_factory=dict)
     complete_after: int | None = None
+    told_after: int | None = None
     replaces: bool = False
 
     def options(self, model: LiveModel) -> dict[str, dict[str, str]]:
@@ -84,9 +87,11 @@ def settle_start(spark: SparkSession, model: LiveModel) -> tuple[Path, StartPoin
 
 def _start_point(spark: SparkSession, model: LiveModel) -> StartPoint:
     if model.start == "earliest":
-        return StartPoint(replaces=not model.keep_old_rows)
-    versions = {}
-    complete_after = None
+        told_after = None
+        if model.sink:
+            told_after = _latest([_newest(spark, e.event_time, e.query) for e in model.inputs])
+        return StartPoint(told_after=told_after, replaces=not model.keep_old_rows)
+    versions, newest = {}, []
     for each in model.inputs:
         version = _version_at(spark, each.table, model)
         if version is None:
@@ -94,10 +99,16 @@ def _start_point(spark: SparkSession, model: LiveModel) -> StartPoint:
         versions[each.table] = version
         # `version` is read again by the stream, so its rows are in both: that errs on the safe side
         query = each.query.replace(each.table, f"{each.table} version as of {version}", 1)
-        newest = spark.sql(f"select unix_micros(max({each.event_time})) from {query}").first()[0]
-        if newest is not None:
-            complete_after = max(newest, complete_after or newest)
-    return StartPoint(versions, complete_after)
+        newest.append(_newest(spark, each.event_time, query))
+    return StartPoint(versions, _latest(newest))
+
+
+def _newest(spark: SparkSession, event_time: str, query: str) -> int | None:
+    return spark.sql(f"select unix_micros(max({event_time})) from {query}").first()[0]
+
+
+def _latest(times: list[int | None]) -> int | None:
+    return max((at for at in times if at is not None), default=None)
 
 
 def _version_at(spark: SparkSession, table: str, model: LiveModel) -> int | None:

@@ -66,63 +66,42 @@ class _Attempts:
 
 @dataclass
 class Publisher:
-    """Sends what is in the outbox, on a thread of its own between `start` and `stop`."""
+    """Sends what is in the outbox, whenever `step` is called."""
 
     spark: SparkSession
-    report: Callable[[PublishReport], None] = lambda _: None
     clock: Callable[[], float] = time.monotonic
     max_attempts: int = MAX_ATTEMPTS
     _attempts: dict[str, _Attempts] = field(default_factory=dict, init=False)
     _since: datetime | None = field(default=None, init=False)
-    _woken: threading.Event = field(default_factory=threading.Event, init=False)
-    _stopping: bool = field(default=False, init=False)
-    _thread: threading.Thread | None = field(default=None, init=False)
+    _has_mail: threading.Event = field(default_factory=threading.Event, init=False)
     _topics: dict[str, str] = field(default_factory=dict, init=False)
     _sns: Any = field(default=None, init=False)
 
-    def start(self) -> None:
-        """Begin with what an earlier process left."""
-        ensure_outbox(self.spark)
-        self._woken.set()
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the pass that is running; what was not sent stays in the outbox."""
-        self._stopping = True
-        self._woken.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def is_alive(self) -> bool:
-        """Whether its thread runs."""
-        return self._thread is not None and self._thread.is_alive()
+    def __post_init__(self) -> None:
+        self._has_mail.set()  # what an earlier process left
 
     def noting(self, report: Callable[[Any], None]) -> Callable[[Any], None]:
-        """The report function of a model, preceded by a call to the publisher if there is mail."""
+        """The report function of a model, preceded by a note for the publisher if there is mail."""
 
         def note(batch: Any) -> None:
             if getattr(batch, "messages", 0):
-                self._woken.set()
+                self._has_mail.set()
             report(batch)
 
         return note
 
-    def _run(self) -> None:
-        pause: float | None = 0
-        while True:
-            self._woken.wait(pause)
-            self._woken.clear()
-            if self._stopping:
-                return
-            try:
-                self.report(self.deliver())
-                pause = self.seconds_to_next()
-            except Exception as error:
-                # Spark or the table failed: what is in the outbox stays there for the next pass.
-                logging.getLogger(__name__).warning("publisher: %s", type(error).__name__)
-                logging.getLogger(__name__).debug("publisher", exc_info=error)
-                pause = LONGEST_PAUSE_S
+    def step(self) -> str | None:
+        """Send what is due, and say what was done; None: nothing, at the cost of nothing."""
+        if not self._has_mail.is_set() and self.seconds_to_next() != 0:
+            return None
+        self._has_mail.clear()
+        try:
+            done = self.deliver()
+        except BaseException:
+            self._has_mail.set()
+            raise
+        counted = {"sent": done.sent, "given up": done.dead, "to be tried again": done.waiting}
+        return ", ".join(f"{count} {what}" for what, count in counted.items() if count) or None
 
     def seconds_to_next(self) -> float | None:
         """Until a message that failed is due again; None: none is waiting."""
@@ -132,6 +111,7 @@ class Publisher:
 
     def deliver(self) -> PublishReport:
         """Send every message that is due, and note what became of it."""
+        ensure_outbox(self.spark)
         looked_at = datetime.now(UTC)
         pending = pending_messages(self.spark, self._since)
         sent = dead = 0
@@ -149,8 +129,6 @@ class Publisher:
             if len(outcomes) == NOTE_EVERY:
                 self._note(outcomes)
                 outcomes = []
-            if self._stopping:
-                break
         self._note(outcomes)
         # Older ones are all decided; of newer ones some may not be in the table yet.
         waiting = [each.created_at for each in pending if each.message_id in self._attempts]

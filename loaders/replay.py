@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from loaders.bronze import LEDGER, LEDGER_COLUMNS, QUARANTINE, append_idempotently
 from loaders.destinations import Destination, destination_of
 from loaders.feeds import Feed
+from loaders.kinds import Layout
 from loaders.session import ConfigurationError, lakehouse_root
 from loaders.sources.clients import ClientSettings, client_settings
 from loaders.sources.objects import (
@@ -317,7 +318,7 @@ def replay(
         ConfigurationError: a batch of the feed was cut short; the message says how to finish it.
     """
     name, destination = feed.name, destination_of(feed)
-    report = finish_replay(spark, name, destination)
+    report = finish_replay(spark, feed)
     _require_whole_batches(spark, name, destination)
     fetch = fetch or _fetch_from(client_settings(feed.source_options()))
     new_objects = _NewObjects(spark, feed)
@@ -333,10 +334,10 @@ def replay(
         for reading in readings:
             stage.add(reading)
         if stage.is_full:
-            report += _apply_stage(spark, name, destination, stage)
+            report += _apply_stage(spark, feed, stage)
             stage = None
     if stage is not None:
-        report += _apply_stage(spark, name, destination, stage)
+        report += _apply_stage(spark, feed, stage)
     return report + ReplayReport(name, looked_at=looked_at)
 
 
@@ -356,13 +357,13 @@ def is_replay_unfinished(feed: str) -> bool:
     return folder.exists() and any(folder.iterdir())
 
 
-def finish_replay(spark: SparkSession, feed: str, destination: Destination) -> ReplayReport:
+def finish_replay(spark: SparkSession, feed: Feed) -> ReplayReport:
     """Do what is left of a replay that was cut short."""
-    folder = _folder(feed)
-    report = ReplayReport(feed)
+    folder = _folder(feed.name)
+    report = ReplayReport(feed.name)
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         if path.suffix == "":
-            report += _apply(spark, feed, destination, path)
+            report += _apply(spark, feed, path)
         else:
             shutil.rmtree(path)
     return report
@@ -379,17 +380,16 @@ def _new_stage(spark: SparkSession, feed: str) -> _Stage:
     return _Stage(_folder(feed) / f"{last + 1}.unfinished", last + 1)
 
 
-def _apply_stage(
-    spark: SparkSession, feed: str, destination: Destination, stage: _Stage
-) -> ReplayReport:
+def _apply_stage(spark: SparkSession, feed: Feed, stage: _Stage) -> ReplayReport:
     stage.close()
-    return _apply(spark, feed, destination, stage.folder.rename(stage.folder.with_suffix("")))
+    return _apply(spark, feed, stage.folder.rename(stage.folder.with_suffix("")))
 
 
-def _apply(spark: SparkSession, feed: str, destination: Destination, folder: Path) -> ReplayReport:
+def _apply(spark: SparkSession, declared: Feed, folder: Path) -> ReplayReport:
     """Bring the tables to where the staged replay wants them, from wherever they are."""
     from pyspark.sql import functions as F
 
+    feed, destination = declared.name, destination_of(declared)
     plan = json.loads((folder / "plan.json").read_text())
     batch_id, entries = plan["batch_id"], plan["entries"]
     at = datetime.fromisoformat(plan["at"])
@@ -408,7 +408,7 @@ def _apply(spark: SparkSession, feed: str, destination: Destination, folder: Pat
     if kept:
         columns = spark.table(f"bronze.{destination.tables[0]}").columns
         good = rows.where("data is not null")
-        destination.append(good.select(*_bronze_columns(columns)), append)
+        destination.append(good.select(*_bronze_columns(columns, declared.layout)), append)
     if quarantined:
         append(
             rows.where("error is not null").select(
@@ -446,11 +446,12 @@ BRONZE_COLUMNS = {
 }
 
 
-def _bronze_columns(names: list[str]) -> list[Column]:
-    """A bronze table's columns from the staged ones."""
+def _bronze_columns(names: list[str], layout: Layout) -> list[Column]:
+    """A bronze table's columns from the staged ones, without those that Delta extracts."""
     from pyspark.sql import functions as F
 
-    sources = ((name, BRONZE_COLUMNS[name]) for name in names)
+    known = {**BRONZE_COLUMNS, layout.record_column: BRONZE_COLUMNS["data"]}
+    sources = ((name, known[name]) for name in names if name not in layout.extracted)
     return [(F.col(of) if of else F.lit(None).cast("string")).alias(name) for name, of in sources]
 
 

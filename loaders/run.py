@@ -34,8 +34,8 @@ def run_once(
     feeds = list(feeds)
     with listening(spark, lakehouse_root(), feeds, once=True) as listener:
         queries, failed = _start_all(spark, feeds, listener.noting(report), once=True)
-        for feed, query in queries.items():
-            failed |= _await(feed, query, listener)
+        for name, query in queries.items():
+            failed |= _await(name, query, listener)
     return failed
 
 
@@ -54,10 +54,10 @@ def run_continuously(
         queries, failed = _start_all(spark, feeds, listener.noting(report), once=False)
         while not stop.wait(0.5) and any(query.isActive for query in queries.values()):
             pass
-        for feed, query in queries.items():
+        for name, query in queries.items():
             if query.isActive:
                 stop_between_batches(query)
-            failed |= _await(feed, query, listener)
+            failed |= _await(name, query, listener)
     return failed
 
 
@@ -90,15 +90,15 @@ def start(
 
 def kind_of_feed(feed: Feed) -> Kind:
     """How the feed's records are received, recognised and kept."""
-    return kind_of(feed.source, allow_overwrites=getattr(feed, "allow_overwrites", True))
+    allow_overwrites = getattr(feed, "allow_overwrites", True)
+    return kind_of(feed.source, allow_overwrites=allow_overwrites, layout=feed.layout)
 
 
 def finish_interrupted_replay(spark: SparkSession, feed: Feed) -> None:
     """A replay that was cut short has its batch before any new one."""
     if is_replay_unfinished(feed.name):
-        destination = destination_of(feed)
-        ensure_tables(spark, destination, kind_of_feed(feed))
-        finish_replay(spark, feed.name, destination)
+        ensure_tables(spark, destination_of(feed), kind_of_feed(feed))
+        finish_replay(spark, feed)
 
 
 def _start_all(
@@ -107,7 +107,7 @@ def _start_all(
     report: Callable[[BatchReport], None],
     *,
     once: bool,
-) -> tuple[dict[Feed, StreamingQuery], dict[str, str]]:
+) -> tuple[dict[str, StreamingQuery], dict[str, str]]:
     """The queries that started, and the feeds that did not, with the cause."""
     from pyspark.errors import PySparkException
 
@@ -123,23 +123,22 @@ def _start_all(
                 failed[feed.name] = root_cause(str(error))
 
     def begin(feed: Feed) -> None:
-        queries[feed] = start(spark, feed, report, once=once)
+        queries[feed.name] = start(spark, feed, report, once=once)
 
-    each(
-        lambda feed: finish_interrupted_replay(spark, feed)
-    )  # while no query writes to shared tables
+    # While no query writes to the tables that feeds share.
+    each(lambda feed: finish_interrupted_replay(spark, feed))
     each(begin)
     return queries, failed
 
 
-def _await(feed: Feed, query: StreamingQuery, listener: FeedListener) -> dict[str, str]:
+def _await(name: str, query: StreamingQuery, listener: FeedListener) -> dict[str, str]:
     from pyspark.errors import StreamingQueryException
 
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
-        logging.getLogger(__name__).debug("feed %s", feed.name, exc_info=error)
-        return {feed.name: root_cause(str(error))}
+        logging.getLogger(__name__).debug("feed %s", name, exc_info=error)
+        return {name: root_cause(str(error))}
     finally:
         listener.wait_for_end(query.id)
     return {}

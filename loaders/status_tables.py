@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loaders.feeds import Feed
+from loaders.journal import LiveProgress, live_progress
 from loaders.status import FeedStatus, feed_status
 
 REDRAW_SECONDS = 2
@@ -24,15 +25,44 @@ def watch_status(root: Path, feeds: list[Feed]) -> None:
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
         try:
             while True:
-                live.update(status_tables(feed_status(root, feeds)), refresh=True)
+                shown = status_tables(feed_status(root, feeds), live_progress(root))
+                live.update(shown, refresh=True)
                 never.wait(REDRAW_SECONDS)
         except KeyboardInterrupt:
             return
 
 
-def status_tables(rows: Sequence[FeedStatus]) -> RenderableType:
-    """What was loaded, how far each feed is, and what there is to say of its source."""
-    return Group(_loaded(rows), "", _standing(rows), "", _sources(rows))
+def status_tables(
+    rows: Sequence[FeedStatus], models: Sequence[LiveProgress] = ()
+) -> RenderableType:
+    """What was loaded, how far each feed and each streaming model is, and of feeds' sources."""
+    parts: list[RenderableType] = [_loaded(rows), "", _standing(rows), "", _sources(rows)]
+    return Group(*parts, "", _models(models)) if models else Group(*parts)
+
+
+def _models(models: Sequence[LiveProgress]) -> Table:
+    """How streaming models stand. A batch's time in seconds, state in KB."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("streaming model", no_wrap=True)
+    titles = ("state", "seen\nago", "batch", "rows", "took\ns", "files\nwaiting", "late\nrows")
+    for title in (*titles, "windows\nopen", "KB"):
+        table.add_column(title, justify="right", no_wrap=True)
+    now = datetime.now(UTC)
+    for said in models:
+        late = f"[red]{said.late_rows:,}[/red]" if said.late_rows else "0"
+        table.add_row(
+            said.model,
+            said.state,
+            _age(datetime.fromtimestamp(said.seen_ms / 1000, UTC), now),
+            _number(said.batch_id),
+            _number(said.input_rows),
+            "-" if said.batch_ms is None else f"{said.batch_ms / 1000:.1f}",
+            _number(said.waiting_files),
+            late,
+            _number(said.state_rows),
+            _number(None if said.state_bytes is None else said.state_bytes / 1000),
+        )
+    return table
 
 
 def _loaded(rows: Sequence[FeedStatus]) -> Table:

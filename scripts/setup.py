@@ -2,6 +2,7 @@
 
     python3 scripts/setup.py            do what is missing
     python3 scripts/setup.py --check    only see whether this machine can run it
+    python3 scripts/setup.py --without-aws    leave out the embedded AWS of demo and tests
 
 Each step is skipped when its inputs have not changed. Standard library only, and no syntax
 younger than Python 3.6: an old Python must be told so in words.
@@ -72,11 +73,14 @@ def main(arguments: List[str]) -> int:
         if arguments == ["--check"]:
             print("this machine can run multihop ({}, {})".format(sys.executable, java))
             return 0
-        if arguments:
-            raise SetupError("unknown argument {}: only --check is known".format(arguments[0]))
+        if arguments not in ([], ["--without-aws"]):
+            raise SetupError(
+                "unknown argument {}: only --check and --without-aws are known".format(arguments[0])
+            )
         sync_venv()
         show_dbt_guard()
-        sync_venv_aws()
+        if not arguments:
+            sync_venv_aws()
         fetch_jars(java)
         record_archive(java)
     except SetupError as error:

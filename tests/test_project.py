@@ -256,6 +256,20 @@ def test_sources_say_what_they_are(manifest: Any) -> None:
     assert wrong == []
 
 
+def test_bronze_is_kept_by_the_time_of_the_batch(manifest: Any) -> None:
+    """So that a batch expires as a whole, which the tests on the ledger rely on."""
+    by = {
+        source.identifier: source.config.meta["retention"]["column"]
+        for source in manifest.sources.values()
+        if source.schema == "bronze" and "retention" in source.config.meta
+    }
+    assert {
+        table: column
+        for table, column in by.items()
+        if column != ("ingested_at" if table == "quarantine" else "_ingested_at")
+    } == {}
+
+
 def test_every_feed_has_a_source_of_its_name_in_snake_case(manifest: Any) -> None:
     """So the tests on the ledger cover a new feed by themselves (macros/bronze/bronze_feeds)."""
     from loaders.destinations import destination_of
@@ -288,16 +302,36 @@ def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -
         "outbox": columns(outbox.OUTBOX_COLUMNS),
         "deliveries": columns(outbox.DELIVERIES_COLUMNS),
     }
-    written |= {
-        table: columns(kind_of(feed.source, allow_overwrites=False).columns)
-        for feed in read_feeds().values()
-        for table in destination_of(feed).tables
-    }
+    extracted = {}
+    for feed in read_feeds().values():
+        kind = kind_of(feed.source, allow_overwrites=False)
+        layout = feed.layout
+        for table in destination_of(feed).tables:
+            extracted |= {(table, name): each[1] for name, each in layout.extracted.items()}
+            written[table] = {
+                **{name: each[0] for name, each in layout.extracted.items()},
+                layout.record_column: "string",
+                **columns(kind.provenance),
+            }
     for source in manifest.sources.values():
         if source.schema != "bronze":
             continue
         declared = {column.name: column.data_type for column in source.columns.values()}
         assert list(declared.items()) == list(written[source.identifier].items()), source.identifier
+        for column in source.columns.values():
+            expression = extracted.get((source.identifier, column.name))
+            assert column.config.meta.get("extracted_by") == expression, column.name
+
+
+def test_bronze_sources_are_clustered_as_the_loaders_create_them(manifest: Any) -> None:
+    from loaders.feeds import read_feeds
+
+    declared = {
+        source.identifier: source.config.meta["clustered_by"]
+        for source in manifest.sources.values()
+        if source.schema == "bronze" and source.source_name != LOADERS_SOURCE
+    }
+    assert {feed.table: feed.clustered_by for feed in read_feeds().values()} == declared
 
 
 def test_seeds_are_typed_and_keep_to_what_session_mode_loads_right(manifest: Any) -> None:

@@ -147,7 +147,7 @@ def _events(request: Request, body: bytes, service: IngestService) -> list[Any]:
     ):
         raise Problem(400, 'the body is {"events": […]}, with one event at least')
     if len(document["events"]) > limits.batch_events:
-        raise Problem(413, f"there are at most {limits.batch_events} events in a request")
+        raise Problem(422, f"there are at most {limits.batch_events} events in a request")
     return document["events"]
 
 

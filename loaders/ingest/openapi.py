@@ -19,8 +19,9 @@ _ERRORS = {
     "400": "The body is not as described.",
     "401": "Key, time or signature is missing or wrong.",
     "408": "The body did not come in time.",
-    "413": "Too many events, or too many bytes.",
+    "413": "Too many bytes.",
     "415": "The body is of another type or encoding.",
+    "422": "There are too many events, or none.",
     "429": "The studio sends more than it may; Retry-After says when to go on.",
     "503": "Nothing can be taken now; Retry-After says when to try again.",
 }

@@ -3,7 +3,8 @@
     is registered (Delta refuses that to a table without one). Of a feed with many tables, which its
     loader creates, only those are that something in this run reads. -#}
 {%- macro ensure_bronze_tables() -%}
-    {%- if execute and flags.WHICH in ['run', 'build', 'test', 'docs', 'generate', 'snapshot'] -%}
+    {%- set needed_by = ['run', 'build', 'test', 'docs', 'generate', 'snapshot'] -%}
+    {%- if execute and not var('settled') and flags.WHICH in needed_by -%}
         {%- do run_query('create schema if not exists bronze') -%}
         {%- set bronze = namespace(folder=none) -%}
         {%- for row in run_query('describe schema bronze').rows if row[0] == 'Location' -%}
@@ -20,7 +21,10 @@
                 {%- set ddl -%}
                     create table if not exists {{ relation }} (
                         {%- for column in source.columns.values() %}
-                        {{ column.name }} {{ column.data_type }}{{ ',' if not loop.last }}
+                        {%- set extracted_by = column.meta.get('extracted_by') %}
+                        {{ column.name }} {{ column.data_type }}
+                        {%- if extracted_by %} generated always as ({{ extracted_by }}){% endif %}
+                        {{- ',' if not loop.last }}
                         {%- endfor %}
                     ) using delta
                     cluster by ({{ source.meta.clustered_by | join(', ') }})

@@ -23,13 +23,16 @@
         {%- if extent.row_count == 0 -%}
             {%- call noop_statement('main', 'OK nothing new', 'OK', 0) -%}{%- endcall -%}
         {%- else -%}
-            {%- set columns = process_schema_changes(
+            {%- set columns = none if var('settled') else process_schema_changes(
                 config.get('on_schema_change'), api.Relation.create(identifier=batch), existing
-            ) or adapter.get_columns_in_relation(existing) -%}
+            ) -%}
+            {%- set columns = columns or adapter.get_columns_in_relation(existing) -%}
             {%- call statement('main') -%}
                 {{ merge_sql(target, batch, columns | map(attribute='name') | list, extent) }}
             {%- endcall -%}
-            {%- do persist_docs(target, model) -%}
+            {%- if not var('settled') -%}
+                {%- do persist_docs(target, model) -%}
+            {%- endif -%}
         {%- endif -%}
         {#- Its cache goes with it. -#}
         {%- do run_query('drop view if exists ' ~ batch) -%}

@@ -3,7 +3,9 @@
     are older; whole days, UTC. -#}
 {%- macro retentions(today=none) -%}
     {%- set found = [] -%}
-    {%- set nodes = graph.sources.values() | list + graph.nodes.values() | list -%}
+    {#- While dbt parses there is no graph yet. -#}
+    {%- set nodes = graph if execute else {'sources': {}, 'nodes': {}} -%}
+    {%- set nodes = nodes.sources.values() | list + nodes.nodes.values() | list -%}
     {%- for node in nodes | sort(attribute='unique_id') if node.config.meta.retention -%}
         {%- set retention = node.config.meta.retention -%}
         {%- set days = retention.days -%}

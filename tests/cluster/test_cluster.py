@@ -28,7 +28,7 @@ import pytest
 from deltalake import DeltaTable
 
 from demo import stocks
-from loaders.session import PROJECT_ROOT
+from loaders.session import PROJECT_ROOT, QUICK_COMPILER
 
 SPARK_HOME = Path(pyspark.__file__).parent
 FIRST, LAST = date(2010, 1, 4), date(2010, 1, 29)
@@ -45,6 +45,15 @@ TABLES = (
     "gold/price_earnings_ttm",
 )
 MODELS = "stock_splits path:models/silver/stocks+ path:models/gold/stocks"
+# Tests move a handful of rows: compiling a query costs more than it saves.
+SETTINGS = (
+    "spark.executor.memory=600m",
+    f"spark.executor.extraJavaOptions={QUICK_COMPILER}",
+    "spark.log.level=WARN",
+    "spark.sql.adaptive.enabled=false",
+    "spark.sql.codegen.factoryMode=NO_CODEGEN",
+    "spark.sql.codegen.wholeStage=false",
+)
 # The time at which a batch was planned, which no two runs share.
 PLANNED_AT = "_ingested_at"
 
@@ -80,6 +89,7 @@ class Site:
             "SPARK_HOME": str(SPARK_HOME),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_DRIVER_MEMORY": "1g",
+            "SPARK_DAEMON_JAVA_OPTS": QUICK_COMPILER,
             **self.more,
         }
 
@@ -131,7 +141,7 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def until(condition: Any, process: subprocess.Popen[str], what: str, seconds: float = 300) -> None:
+def until(condition: Any, process: subprocess.Popen[str], what: str, seconds: float = 900) -> None:
     """Wait until something is so; fails when the process that is to bring it about has ended."""
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while not condition():
@@ -186,14 +196,17 @@ def cluster(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     url, spark_class = f"spark://127.0.0.1:{port}", str(SPARK_HOME / "bin" / "spark-class")
     with ExitStack() as running:
 
-        def start(name: str, *arguments: str) -> subprocess.Popen[str]:
-            deploy = "org.apache.spark.deploy"
-            process = site.start(spark_class, f"{deploy}.{name}", *arguments, log=f"{name}.out")
+        def start(name: str, *arguments: str, log: str) -> subprocess.Popen[str]:
+            process = site.start(
+                spark_class, f"org.apache.spark.deploy.{name}", *arguments, log=log
+            )
             return running.enter_context(ended(process))
 
         loopback = ("--host", "127.0.0.1")
         master = start(
-            "master.Master", *loopback, "--port", str(port), "--webui-port", str(free_port())
+            "master.Master",
+            *(*loopback, "--port", str(port), "--webui-port", str(free_port())),
+            log="master.out",
         )
         until(lambda: listens(port), master, "master")
         workers = [
@@ -201,6 +214,7 @@ def cluster(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 "worker.Worker",
                 *(*loopback, "--webui-port", str(free_port()), "-c", "1", "-m", "1G"),
                 *("-d", str(site.root / f"worker{number}"), url),
+                log=f"worker{number}.out",
             )
             for number in range(2)
         ]
@@ -208,7 +222,8 @@ def cluster(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         submit = [
             str(SPARK_HOME / "bin" / "spark-submit"),
             *("--master", url, "--driver-memory", "1g", "--driver-class-path", "jars/*"),
-            *("--jars", ",".join(jars), "--conf", "spark.executor.memory=600m"),
+            *("--jars", ",".join(jars), "--driver-java-options", QUICK_COMPILER),
+            *(part for setting in SETTINGS for part in ("--conf", setting)),
         ]
         _load(site, submit, workers[1], running)
         _serve(site, submit, running)

@@ -2,6 +2,13 @@
     per batch and object (or shard), for every feed that is declared as a source. A batch cut
     short between its appends shows here until its replay has completed it. Batches past their
     table's retention may be gone. -#}
+{%- set expired = ['false'] -%}
+{%- for feed in bronze_feeds() if feed.days -%}
+    {%- do expired.append(
+        "in_ledger.feed = '" ~ feed.name
+        ~ "' and in_ledger.planned_at < current_date() - " ~ feed.days
+    ) -%}
+{%- endfor %}
 with
 
 in_ledger as (
@@ -74,13 +81,7 @@ bronze_rows_equal_ledger as (
             and in_ledger.item = in_bronze.item
     where
         in_ledger.records is distinct from in_bronze.records
-        {%- for feed in bronze_feeds() if feed.days %}
-        and not (
-            in_bronze.records is null
-            and in_ledger.feed = '{{ feed.name }}'
-            and in_ledger.planned_at < current_date() - {{ feed.days }}
-        )
-        {%- endfor %}
+        and not (in_bronze.records is null and ({{ expired | join(' or ') }}))
 
 )
 

@@ -2,6 +2,7 @@
     and nothing else is there: per feed, batch and object (or shard). What is past the retention of
     bronze.quarantine may be gone. -#}
 {%- set kept = retentions() | selectattr('relation.identifier', 'equalto', 'quarantine') | first %}
+{%- set is_expired = 'in_ledger.planned_at < current_date() - ' ~ kept.days if kept else 'false' %}
 with
 
 in_ledger as (
@@ -50,12 +51,7 @@ quarantine_rows_equal_ledger as (
             and in_ledger.item = in_quarantine.item
     where
         in_ledger.records is distinct from in_quarantine.records
-        {%- if kept %}
-        and not (
-            in_quarantine.records is null
-            and in_ledger.planned_at < current_date() - {{ kept.days }}
-        )
-        {%- endif %}
+        and not (in_quarantine.records is null and {{ is_expired }})
 
 )
 

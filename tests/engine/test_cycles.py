@@ -29,6 +29,7 @@ class PlayedProject:
         self.runs = []
         self.broken = set()
         self.is_changed = True
+        self.readings = 0
         self.settings = None
         self.conf = None
 
@@ -37,11 +38,15 @@ class PlayedProject:
 
     def parse(self):
         self.is_changed = False
+        self.readings += 1
+
+    def manifest(self):
         return manifest(MODELS)
 
     def run(self, *arguments):
         self.settings = dict(self.conf.values)
         names = list(arguments[arguments.index("--select") + 1 :])
+        self.is_settled = "settled: true" in arguments
         if "everything" in self.broken:
             raise BuildError("no such macro")
         self.runs.append((arguments[0], set(names)))
@@ -126,6 +131,11 @@ def test_a_change_of_the_project_builds_everything(caught_up):
     assert caught_up.step() == set(MODELS)
 
 
+def test_a_project_that_somebody_else_read_anew_is_built_too(caught_up):
+    caught_up.project.readings += 1
+    assert caught_up.step() == set(MODELS)
+
+
 def test_a_model_that_fails_is_tried_again_when_its_pause_is_over(caught_up):
     caught_up.send(2)
     caught_up.project.broken = {"typed"}
@@ -175,6 +185,17 @@ def test_a_small_batch_is_not_compiled_and_a_large_one_is(caught_up, monkeypatch
     caught_up.step()
     assert caught_up.project.settings["spark.sql.codegen.wholeStage"] == "true"
     assert caught_up.project.conf.values == {}
+
+
+def test_columns_and_comments_are_looked_at_with_the_first_batch_alone(world):
+    world.step()
+    assert not world.project.is_settled
+    world.send(1)
+    world.step()
+    assert world.project.is_settled
+    world.project.is_changed = True
+    world.step()
+    assert not world.project.is_settled
 
 
 def test_only_models_that_changed_are_tested(caught_up):

@@ -51,6 +51,14 @@ def test_list_shows_what_is_declared(tmp_path: Path) -> None:
     assert "\x1b" not in loaders(tmp_path, "list").stdout
 
 
+def test_settings_for_a_cluster_leave_its_processes_to_it(tmp_path: Path) -> None:
+    shown = loaders(tmp_path, "spark-conf")
+    settings = dict(line.split(" ", 1) for line in shown.stdout.splitlines())
+    assert settings["spark.sql.extensions"] == "io.delta.sql.DeltaSparkSessionExtension"
+    assert settings["spark.sql.session.timeZone"] == "UTC"
+    assert [name for name in settings if name.startswith(("spark.driver", "spark.master"))] == []
+
+
 def test_status_of_an_empty_lakehouse_is_zeros(tmp_path: Path) -> None:
     shown = json.loads(loaders(tmp_path, "status", "--json").stdout)
     assert {feed["feed"] for feed in shown} == set(read_feeds())

@@ -157,7 +157,7 @@ BODY = orjson.dumps({"events": [a_login("u")]})
         (b"[]", {}, 400, '"events"'),
         (b'{"events": []}', {}, 400, "one event at least"),
         (b'{"events": [1], "more": 1}', {}, 400, '"events"'),
-        (orjson.dumps({"events": [0] * 501}), {}, 413, "at most 500 events"),
+        (orjson.dumps({"events": [0] * 501}), {}, 422, "at most 500 events"),
         (b" " * (1 << 20) + b"1", {}, 413, "at most 1048576 bytes"),
         (BODY, {"content_type": "text/plain"}, 415, "application/json"),
         (BODY, {"content_encoding": "br"}, 415, "gzip"),

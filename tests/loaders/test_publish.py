@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
 from collections import Counter
 from datetime import UTC, datetime
@@ -39,6 +38,7 @@ class Outbox:
         self.decided: dict[str, dict[str, Any]] = {}
         monkeypatch.setattr(publish, "pending_messages", self._pending)
         monkeypatch.setattr(publish, "note_deliveries", self._note)
+        monkeypatch.setattr(publish, "ensure_outbox", lambda _: None)
 
     def _pending(self, _: Any, since: datetime | None) -> list[Message]:
         return [
@@ -129,30 +129,37 @@ def test_a_message_that_no_repetition_will_mend_is_given_up_at_once(
     assert bodies(url) == Counter([good.body])
 
 
-def test_the_thread_sends_what_was_left_and_what_comes_and_ends_when_told(
+def test_a_step_sends_what_was_left_and_what_comes_and_else_looks_at_nothing(
     queue: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic, url = queue
     outbox = Outbox(monkeypatch, [a_message(topic, 1)])
-    monkeypatch.setattr(publish, "ensure_outbox", lambda _: None)
-    reports: list[PublishReport] = []
-    both_sent = threading.Event()
+    publisher = Publisher(None)
 
     class Batch:
         messages = 1
 
-    def report(said: PublishReport) -> None:
-        reports.append(said)
-        if sum(each.sent for each in reports) == 2:
-            both_sent.set()
-        elif len(reports) == 1:
-            outbox.messages.append(a_message(topic, 2))
-            heard(Batch())
-
-    publisher = Publisher(None, report)
-    heard = publisher.noting(lambda _: None)
-    publisher.start()
-    assert both_sent.wait(60)
-    publisher.stop()
-    assert not publisher.is_alive()
+    assert publisher.step() == "1 sent"
+    outbox.messages.append(a_message(topic, 2))
+    assert publisher.step() is None  # nobody told it
+    publisher.noting(lambda _: None)(Batch())
+    assert publisher.step() == "1 sent"
     assert bodies(url) == Counter(f"{SECRET} {number}" for number in (1, 2))
+
+
+def test_mail_is_looked_for_again_after_the_tables_could_not_be_read(
+    queue: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, url = queue
+    Outbox(monkeypatch, [a_message(topic, 1)])
+    publisher = Publisher(None)
+
+    def broken(*_: Any) -> None:
+        raise OSError("no table")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(publish, "pending_messages", broken)
+        with pytest.raises(OSError, match="no table"):
+            publisher.step()
+    assert publisher.step() == "1 sent"
+    assert bodies(url) == Counter([f"{SECRET} 1"])

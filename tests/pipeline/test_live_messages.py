@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from live_project import LiveProject, event
+from pyspark.errors import StreamingQueryException
 
 from loaders import publish
 from loaders.outbox import ensure_outbox, message_id, pending_messages
@@ -94,18 +95,26 @@ def test_each_window_is_told_once_by_filter_and_again_only_after_a_crash(
 
 def test_a_replayed_batch_puts_nothing_into_the_outbox_again(live: LiveProject, spark: Any) -> None:
     model = live.models(topic="nobody")["error_share"]
-    live.deliver([event(1, "ERROR"), event(2, "ERROR")])
+    live.deliver([event(1, "ERROR"), event(2, "ERROR")])  # history, told to nobody
 
     def die(_: Any) -> None:
-        if live.reports:
+        if len(live.reports) == 2:
             raise RuntimeError("pulled the plug")
 
-    with pytest.raises(Exception, match="pulled the plug"), live.streaming(model, die) as done:
-        done()
+    def until_the_crash() -> None:
+        with live.streaming(model, die) as done:
+            done()
+            live.deliver([event(3, "ERROR"), event(61, "ERROR"), event(62, "ERROR")])
+            done()
+
+    with pytest.raises(StreamingQueryException, match="pulled the plug"):
+        until_the_crash()
     with live.streaming(model) as done:
         done()
-    assert [(each.batch_id, each.messages) for each in live.reports] == [(0, 1), (0, 0)]
-    assert len(pending_messages(spark)) == 1
+    said = [(each.batch_id, each.rows, each.messages) for each in live.reports]
+    assert said == [(0, 1, 0), (1, 2, 1), (1, 2, 0)]
+    (waiting,) = pending_messages(spark)
+    assert waiting.message_id == message_id("error_share", ["2026-01-01 00:01:00"])
 
 
 def test_what_aws_refuses_for_good_is_kept_as_a_dead_letter(

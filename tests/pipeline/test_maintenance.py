@@ -5,6 +5,7 @@ On a small project of its own (tests/pipeline/maintenance) with this project's m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,8 +77,10 @@ def meters(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Met
 
 
 def sent(outcome: Outcome, model: str, keyword: str) -> list[str]:
-    """The statements of a model that begin with a keyword."""
+    """The statements of a model that begin with a keyword, taken out of their scripts."""
     texts = [text.split("*/", 1)[-1].strip() for text in outcome.statements.get(model, [])]
+    repeated = re.compile(r"attempt \+ 1; end; (?:execute immediate ')?(.*?)'?; set done = true;")
+    texts = [found[1] if (found := repeated.search(text)) else text for text in texts]
     return [text for text in texts if text.startswith(keyword)]
 
 
@@ -159,7 +162,7 @@ def test_a_model_without_a_key_is_refused_in_one_line(meters: Meters) -> None:
     outcome = meters.project.dbt("run", "--select", "keyless")
     (meters.project.folder / "models/silver/keyless.sql").unlink()
     assert not outcome.success
-    assert "silver.keyless is incremental and has no unique_key" in outcome.message["keyless"]
+    assert "silver.keyless is merged and has no unique_key" in outcome.message["keyless"]
 
 
 def test_optimize_tables_compacts_and_prints_files_before_and_after(meters: Meters) -> None:

@@ -248,8 +248,9 @@ def test_a_loader_keeps_the_files_of_its_table_and_of_the_ledger_bounded(
 
     land("first.json")
     for table in ("bronze.few", "bronze.ledger"):
-        row = spark.table(table).limit(1)
-        scattered = spark.range(0, SMALL_FILES + 8, 1, SMALL_FILES + 8).crossJoin(row).drop("id")
+        rows = spark.table(table).limit(1).collect() * (SMALL_FILES + 8)
+        one_each = spark.sparkContext.parallelize(rows, len(rows))
+        scattered = spark.createDataFrame(one_each, spark.table(table).schema)
         scattered.write.format("delta").mode("append").saveAsTable(table)
         assert surplus_files(spark, table) > SMALL_FILES
     before = names()

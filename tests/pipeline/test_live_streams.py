@@ -53,7 +53,9 @@ def test_stream_and_batch_agree_whatever_the_order_through_a_crash_and_a_pause(
                     done()
 
     def crash_after_the_table_is_written(_: Any) -> None:
-        raise RuntimeError("pulled the plug")
+        # Longer than what Spark's search for an interruption bears (loaders/causes.py).
+        java = "py4j.protocol.Py4JJavaError: An error occurred while calling o1.sql."
+        raise RuntimeError(java + "\n\tat a.frame" * 3000)
 
     stream(commits[:3])
     with pytest.raises(StreamingQueryException):
@@ -80,7 +82,8 @@ def test_a_row_later_than_the_delay_is_left_out_counted_and_put_in_by_dbt(
     live: LiveProject, lakehouse: Path
 ) -> None:
     model = live.models()["error_share"]
-    commits = [[event(5)], [event(200)], [event(201), event(6)], [event(141)]]
+    # The watermark that the second commit sets closes windows at the end of the third.
+    commits = [[event(5)], [event(200)], [event(201)], [event(6), event(141)]]
     with live.streaming(model) as done:
         for each in commits:
             live.deliver(each)
