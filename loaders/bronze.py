@@ -119,8 +119,7 @@ def batch_writer(
         numbers = (first_batch_id + spark_batch_id, query_id, spark_batch_id)
         offset = logged_offset(checkpoint, spark_batch_id)
         suit_batch(session, kind.size_bytes(offset))
-        is_held = destination.reads_often
-        counting = kind.counting(kind.received(batch), offset, is_held=is_held)
+        counting = kind.counting(kind.received(batch), offset)
         others = _of_other_batches(session, feed, numbers[0]) if first_batch_id else None
         is_replay = spark_batch_id in begun
         written = _written(session, destination, *numbers) if is_replay else frozenset()
@@ -128,10 +127,10 @@ def batch_writer(
             counted = _append(counting, kind, others, written, feed, destination, *numbers)
         finally:
             counting.close()
-        if numbers[0] % CHECK_EVERY == CHECK_EVERY - 1:
-            tables = (f"bronze.{table}" for table in destination.tables)
-            for name in (*tables, LEDGER, QUARANTINE):
-                compact_if_fragmented(session, name)
+        tables = (*(f"bronze.{table}" for table in destination.tables), LEDGER, QUARANTINE)
+        # Each every few batches, not all after the same one.
+        for name in tables[numbers[0] % CHECK_EVERY :: CHECK_EVERY]:
+            compact_if_fragmented(session, name)
         seconds = round(time.monotonic() - started, 3)
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 

@@ -88,23 +88,6 @@ class CountedObjects(Counting):
         return [row[0] for row in self._received.select(self._summary).dropna().collect()]
 
 
-class HeldObjects(CountedObjects):
-    """Held while they are written to several tables, and counted from what is held.
-
-    A metric of a write would count what one table gets.
-    """
-
-    def __init__(self, received: DataFrame, offset: Mapping[str, Any]) -> None:
-        super().__init__(received.persist(), offset)
-        self.rows = self._received
-
-    def entries(self, known: Sequence[tuple], *, is_written: bool) -> list[Entry]:
-        return super().entries(known, is_written=False)
-
-    def close(self) -> None:
-        self._received.unpersist()
-
-
 def loaded_and_overwrites(known: Sequence[tuple]) -> tuple[set[tuple], set[tuple]]:
     """Identities of known objects: those that were loaded, and those with a reason against it."""
     return {row for row in known if len(row) == 3}, {row[:3] for row in known if len(row) > 3}

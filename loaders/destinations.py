@@ -24,22 +24,18 @@ _THREADS = 6
 class Destination(ABC):
     """Where the good records of a feed go.
 
-    tables: all that there may be, without the schema. reads_often: whether append() goes over the
-    rows more than once, so that they had better be held.
+    tables: all that there may be, without the schema.
     """
 
     tables: tuple[str, ...]
-    reads_often: bool
 
     @abstractmethod
     def append(self, rows: DataFrame, append: Append) -> None:
-        """Append rows with a bronze table's columns, each to its table."""
+        """Append rows with a bronze table's columns, each to its table; reads them once."""
 
 
 class OneTable(Destination):
     """All to one table."""
-
-    reads_often = False
 
     def __init__(self, table: str) -> None:
         self.tables = (table,)
@@ -55,8 +51,6 @@ class GameTables(Destination):
     together: each is skipped where the batch is in its table already, so that whatever is cut
     short is completed by doing it again.
     """
-
-    reads_often = True
 
     def __init__(self, contract: Contract, record_column: str = "data") -> None:
         self._record_column = record_column

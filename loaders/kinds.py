@@ -14,13 +14,7 @@ import orjson
 import pyarrow as pa
 
 from loaders.batch_settings import LARGE_BATCH_BYTES
-from loaders.counting import (
-    CountedObjects,
-    CountedShards,
-    Counting,
-    HeldObjects,
-    loaded_and_overwrites,
-)
+from loaders.counting import CountedObjects, CountedShards, Counting, loaded_and_overwrites
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
@@ -91,13 +85,8 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def counting(
-        self, received: DataFrame, offset: Mapping[str, Any], *, is_held: bool
-    ) -> Counting:
-        """How a batch is counted that ends at this offset of its source.
-
-        is_held: its rows are gone over more than once.
-        """
+    def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
+        """How a batch is counted that ends at this offset of its source."""
 
     @abstractmethod
     def size_bytes(self, offset: Mapping[str, Any]) -> int:
@@ -143,10 +132,8 @@ class Objects(Kind):
             "_ingested_at",
         )
 
-    def counting(
-        self, received: DataFrame, offset: Mapping[str, Any], *, is_held: bool
-    ) -> Counting:
-        return (HeldObjects if is_held else CountedObjects)(received, offset)
+    def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
+        return CountedObjects(received, offset)
 
     def size_bytes(self, offset: Mapping[str, Any]) -> int:
         return sum(size for _, _, _, size, *_ in offset["files"])
@@ -217,9 +204,7 @@ class StreamRecords(Kind):
             "_ingested_at",
         )
 
-    def counting(
-        self, received: DataFrame, offset: Mapping[str, Any], *, is_held: bool
-    ) -> Counting:
+    def counting(self, received: DataFrame, offset: Mapping[str, Any]) -> Counting:
         return CountedShards(received, self.without)
 
     def size_bytes(self, offset: Mapping[str, Any]) -> int:

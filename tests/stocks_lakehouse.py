@@ -71,7 +71,7 @@ class StocksLakehouse:
             for ordinal, record in enumerate(item.records)
         ]
         if rows:
-            frame = self.spark.createDataFrame(rows, Objects.columns)
+            frame = self.spark.createDataFrame(rows, Objects(allow_overwrites=False).columns)
             frame.write.format("delta").mode("append").saveAsTable(f"bronze.{table}")
 
     def run(self, *arguments: str, select: str = "path:models/silver/stocks+") -> dict[str, str]:

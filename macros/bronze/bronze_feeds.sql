@@ -1,7 +1,7 @@
 {#- The feeds' bronze tables that exist, from the declared sources: name of the feed (the table's
     name in snake_case, unless `meta.feed` says of which feed it is one of several), relation, the
-    columns of its provenance key, and how many days it is kept. What the ledger says of a table that does not exist shows as
-    missing. -#}
+    columns of its provenance key, and how many days it is kept. What the ledger says of a table
+    that does not exist shows as missing. -#}
 {%- macro bronze_feeds() -%}
     {%- set feeds = [] -%}
     {%- if execute -%}

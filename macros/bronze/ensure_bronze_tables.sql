@@ -16,8 +16,9 @@
         {%- endfor -%}
         {%- for source in graph.sources.values() | sort(attribute='unique_id')
             if not source.meta.get('feed') or source.unique_id in read -%}
-            {%- set relation = api.Relation.create(schema=source.schema, identifier=source.identifier) -%}
-            {%- if adapter.get_relation(none, relation.schema, relation.identifier | lower) is none -%}
+            {%- set name = source.identifier -%}
+            {%- set relation = api.Relation.create(schema=source.schema, identifier=name) -%}
+            {%- if adapter.get_relation(none, relation.schema, name | lower) is none -%}
                 {%- set ddl -%}
                     create table if not exists {{ relation }} (
                         {%- for column in source.columns.values() %}

@@ -1,4 +1,4 @@
-{#- Name of the operating system that a user agent names; the order counts, as in browser_family. -#}
+{#- The operating system that a user agent names; the order counts, as in browser_family. -#}
 {%- macro os_family(user_agent) -%}
     case
         {%- for pattern, family in [

@@ -174,7 +174,7 @@ def project(tmp_path: Path) -> TinyProject:
     bronze_models = resources / "models" / "bronze"
     bronze_models.mkdir()
     shutil.copy(PROJECT_ROOT / "models" / "bronze" / "_sources_loaders.yml", bronze_models)
-    declared = (column.split() for column in StreamRecords.columns.split(","))
+    declared = (column.split() for column in StreamRecords().columns.split(","))
     columns = "".join(
         f"          - {{name: {name}, data_type: {kind}}}\n" for name, kind in declared
     )

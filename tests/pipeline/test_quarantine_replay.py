@@ -70,7 +70,7 @@ class Books:
         for name, columns, rows in (
             (LEDGER, LEDGER_COLUMNS, self.ledger),
             (QUARANTINE, QUARANTINE_COLUMNS, self.quarantine),
-            (f"bronze.{TABLE}", Objects.columns, self.kept),
+            (f"bronze.{TABLE}", Objects(allow_overwrites=False).columns, self.kept),
         ):
             self.spark.createDataFrame(rows, columns).write.format("delta").mode(
                 "append"
@@ -181,8 +181,8 @@ def test_what_became_readable_is_loaded_once_however_often_the_replay_is_cut_sho
     # A batch that was cut short behind its first append has its number, and comes first.
     identity = ("file", "later", "v1")
     unfinished = [("{}", *identity, 0, AT, 5, AT)]
-    spark.createDataFrame(unfinished, Objects.columns).write.format("delta").mode(
-        "append"
-    ).saveAsTable(f"bronze.{TABLE}")
+    spark.createDataFrame(unfinished, Objects(allow_overwrites=False).columns).write.format(
+        "delta"
+    ).mode("append").saveAsTable(f"bronze.{TABLE}")
     with pytest.raises(ConfigurationError, match="batch 5 was cut short: finish it first"):
         replay.replay(spark, feed)

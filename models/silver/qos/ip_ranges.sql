@@ -89,7 +89,7 @@ ip_ranges as (
         source,
         _batch_id
     from ranges_with_prefix
-    lateral view
+        lateral view
         explode(sequence(
             cast(conv(left(range_start, prefix_length), 16, 10) as bigint),
             cast(conv(left(range_end, prefix_length), 16, 10) as bigint)

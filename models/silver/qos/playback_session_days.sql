@@ -3,6 +3,7 @@
     and those before and after it, and whenever one of these arrives the row is formed anew. A
     session that a late event moves leaves no row behind: it moves between the arrays of rows that
     stay. -#}
+{%- set seek_shadow_ms = var('seek_shadow_ms') | int -%}
 {{
     config(
         unique_key = ['session_date', 'user_id', 'video_id'],
@@ -134,13 +135,23 @@ events_beside_seeks as (
         count_if(type = 'seek') over (
             partition by user_id, video_id, session_id, session_number
             order by at_ms
-            range between {{ var('seek_shadow_ms') }} preceding
-            and {{ var('seek_shadow_ms') }} following
+            range between {{ seek_shadow_ms }} preceding and {{ seek_shadow_ms }} following
         ) > 0 as is_beside_seek,
         min(case when type = 'firstframe' then at_ms end) over (
             partition by user_id, video_id, session_id, session_number
         ) as first_frame_ms
     from events_in_session
+
+),
+
+events_judged as (
+
+    select
+        *,
+        -- ended() shifts its arguments: a sentence stands where the id should
+        type = 'error'
+        and array_contains(flags, 'tracking_id_invalid') as is_end_reported_as_error
+    from events_beside_seeks
 
 ),
 
@@ -204,15 +215,7 @@ sessions as (
         min_by(cdn_tracking_id, at_ms) as first_tracking_id,
         count(*) as events,
         max(_batch_id) as _batch_id
-    from (
-        select
-            *,
-            -- ended() shifts its arguments: a sentence stands where the id should
-            type = 'error'
-            and array_contains(flags, 'tracking_id_invalid')
-                as is_end_reported_as_error
-        from events_beside_seeks
-    )
+    from events_judged
     group by user_id, video_id, session_id, session_number
 
 ),

@@ -16,15 +16,27 @@ session_days as (
 
 ),
 
+sessions_apart as (
+
+    select
+        session_date,
+        user_id,
+        video_id,
+        explode(sessions) as playback,
+        _batch_id
+    from session_days
+
+),
+
 sessions as (
 
     select
         session_date,
         user_id,
         video_id,
-        inline(sessions),
+        playback.*,
         _batch_id
-    from session_days
+    from sessions_apart
 
 ),
 

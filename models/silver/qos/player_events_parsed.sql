@@ -1,4 +1,4 @@
-{#- One row per bronze record of a player event, typed; what is wrong with it stands in its flags. -#}
+{#- One row per bronze record of a player event, typed; what is wrong with it stands in flags. -#}
 {{ config(materialized = 'view') }}
 {%- set texts = [
     'user_id', 'video_id', 'playlist_type', 'at', 'duration', 'time_millisecond', 'rtt',
@@ -49,10 +49,10 @@ fields as (
         _sequence,
         _subsequence,
         _batch_id,
+        {% for text in texts %}
+        {{ supplied('record.' ~ text) }} as {{ text }},
+        {% endfor %}
         record is not null and record._unreadable is null as is_object
-        {%- for text in texts %},
-        {{ supplied('record.' ~ text) }} as {{ text }}
-        {%- endfor %}
     from records
 
 ),
