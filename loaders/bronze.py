@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +20,10 @@ from loaders.batch_settings import suit_batch
 from loaders.compaction import CHECK_EVERY, compact_if_fragmented
 from loaders.counting import Counting
 from loaders.delta_log import last_transaction
-from loaders.destinations import Destination, OneTable
+from loaders.destinations import Append, Destination, OneTable
 from loaders.gate import Gate
 from loaders.kinds import Kind
+from loaders.session import in_threads
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -76,17 +79,20 @@ def ensure_tables(spark: SparkSession, destination: Destination, kind: Kind) -> 
         QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
     }
     # A statement for a table that is there would read its log.
-    there = {table.name.lower() for table in spark.catalog.listTables("bronze")}
+    there = {row["tableName"] for row in spark.sql("show tables in bronze").collect()}
     missing = [name for name in wanted if name.lower() not in there]
     if not missing:
         return
     schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
-    for name in missing:
+
+    def create(name: str) -> None:
         columns, clustered_by = wanted[name]
         spark.sql(
             f"create table if not exists bronze.{name} ({columns}) using delta "
             f"cluster by ({clustered_by}) location '{schema['info_value']}/{name.lower()}'"
         )
+
+    in_threads(spark, create, missing)
 
 
 def batch_writer(
@@ -123,8 +129,11 @@ def batch_writer(
         others = _of_other_batches(session, feed, numbers[0]) if first_batch_id else None
         is_replay = spark_batch_id in begun
         written = _written(session, destination, *numbers) if is_replay else frozenset()
+        append_to = _appending(destination, kind, is_replay=is_replay, numbers=numbers)
         try:
-            counted = _append(counting, kind, others, written, feed, destination, *numbers)
+            counted = _append(
+                counting, kind, others, written, feed, destination, append_to, *numbers
+            )
         finally:
             counting.close()
         tables = (*(f"bronze.{table}" for table in destination.tables), LEDGER, QUARANTINE)
@@ -167,7 +176,7 @@ def _written(
 ) -> frozenset[str]:
     """Which of the bronze table and the ledger have the query's batch.
 
-    Of several tables the appends themselves find out.
+    Of several tables the appends find out.
     """
     from pyspark.sql import functions as F
 
@@ -202,6 +211,7 @@ def _append(
     written: frozenset[str],
     feed: str,
     destination: Destination,
+    append_to: Append,
     batch_id: int,
     query_id: str,
     spark_batch_id: int,
@@ -219,10 +229,7 @@ def _append(
     is_written = destination.tables[0] not in written and counting.may_keep(known)
     if is_written:
         columns = spark.table(f"bronze.{destination.tables[0]}").columns
-        destination.append(
-            kind.stored(numbered.where("data is not null"), columns),
-            lambda rows, name: append_idempotently(rows, name, query_id, spark_batch_id),
-        )
+        destination.append(kind.stored(numbered.where("data is not null"), columns), append_to)
     entries = counting.entries(known, is_written=is_written)
     size, count, kept, duplicates, quarantined = (
         sum(entry[name] for entry in entries)
@@ -245,6 +252,36 @@ def _append(
         rows = [common | entry for entry in entries_or_none]
         append(spark.createDataFrame(rows, LEDGER_COLUMNS), LEDGER)
     return len(entries), size, count, kept, duplicates, quarantined
+
+
+def _appending(
+    destination: Destination, kind: Kind, *, is_replay: bool, numbers: tuple[int, str, int]
+) -> Append:
+    """How a batch's rows are appended to each of its tables, once.
+
+    Into many tables each append without Delta's own check: the few batches that are replayed look
+    for their rows instead.
+    """
+    batch_id, query_id, spark_batch_id = numbers
+
+    def missing(rows: DataFrame, name: str) -> None:
+        append_missing(rows, name, kind, batch_id)
+
+    if isinstance(destination, OneTable):
+        return lambda rows, name: append_idempotently(rows, name, query_id, spark_batch_id)
+    return missing if is_replay else append
+
+
+def append_missing(rows: DataFrame, name: str, kind: Kind, batch_id: int) -> None:
+    """Append the rows of a batch that are not in the table, by where they came from."""
+    from pyspark.sql import functions as F
+
+    there = rows.sparkSession.table(name).where(F.col("_batch_id") == batch_id)
+    columns = [part.split()[0] for part in kind.provenance.split(",")]
+    same = reduce(and_, (rows[column].eqNullSafe(there[column]) for column in columns))
+    missing = rows.join(there, same, "left_anti")
+    if not missing.isEmpty():
+        append(missing, name)
 
 
 def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_id: int) -> None:

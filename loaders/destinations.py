@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from loaders.games.contract import UNKNOWN_TABLE, Contract, game_contract
+from loaders.session import in_threads
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from loaders.feeds import Feed
 
 Append = Callable[["DataFrame", str], None]
-"""Appends rows to a table of bronze, by its name, once a batch."""
-
-# Commits wait for the disk and the driver more than for a core.
-_THREADS = 6
+"""Appends rows to a table of bronze, by its name, once a batch, whenever it is done again."""
 
 
 class Destination(ABC):
@@ -48,8 +45,7 @@ class GameTables(Destination):
     """Each event to the table of its type; unknown types and versions to one of their own.
 
     Only tables that get a row are written, some at a time. The appends are no transaction
-    together: each is skipped where the batch is in its table already, so that whatever is cut
-    short is completed by doing it again.
+    together, so each has to be one that may be done again.
     """
 
     def __init__(self, contract: Contract, record_column: str = "data") -> None:
@@ -71,7 +67,6 @@ class GameTables(Destination):
         ).otherwise(F.lit(UNKNOWN_TABLE))
 
     def append(self, rows: DataFrame, append: Append) -> None:
-        from pyspark import inheritable_thread_target
         from pyspark.sql import functions as F
 
         routed = rows.withColumn("_table", self.table_of(F.col(self._record_column))).persist()
@@ -83,12 +78,7 @@ class GameTables(Destination):
                 # Few rows a table: a file each, whatever the tasks were that read them.
                 append(mine.coalesce(1), f"bronze.{table}")
 
-            with ThreadPoolExecutor(_THREADS) as pool:
-                list(
-                    pool.map(
-                        inheritable_thread_target(rows.sparkSession)(append_to), sorted(tables)
-                    )
-                )
+            in_threads(rows.sparkSession, append_to, sorted(tables))
         finally:
             routed.unpersist()
 
