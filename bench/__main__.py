@@ -9,7 +9,7 @@ BENCHMARKS = {
     "stocks": "full load, one new day and nothing new, from landing folder to gold",
     "cycle": "the engine's cycles by what is new and what is stored (BENCH_SCALES='1 10 50')",
     "freshness": "from an event to its row in gold (BENCH_RATE=100 BENCH_MINUTES=5)",
-    "ingest": "objects to bronze, against Spark's text source and a script of one's own",
+    "ingest": "objects to bronze, against others; kinesis; memory (BENCH_PARTS='rates small')",
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
     "small_files": "files, log and reading after many micro-batches (SMALL_FILES_BATCHES=10000)",
     "live": "commit to bronze until the row in a streaming model's table (LIVE_MINUTES=10)",

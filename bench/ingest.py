@@ -1,7 +1,10 @@
 """ingest: objects to bronze, against Spark's own text source and against a script of one's own.
 
-All write the same columns of the same records to Delta. Ours also check every record, count what
-they read against what they wrote, and keep a ledger. Figures are of this machine; ratios travel.
+All write the same columns of the same records to Delta, on the same cores. Ours also check every
+record, count what they read against what they wrote, and keep a ledger. Two rates are told of each:
+of the whole run, with all that a start and a batch cost; and the steady one, of the rows that a
+large run has more than a small one in the seconds that it takes longer. Each run starts a query, or
+the script, anew in a JVM that is warm. Figures are of this machine; ratios travel.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import os
 import random
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,22 +31,33 @@ from demo.aws import embedded_aws, environment
 from loaders.feeds import CloudFilesFeed, Feed, S3SqsFeed
 
 RECORD_BYTES = 400
-LARGE, LARGE_BYTES = 128, 1 << 20
-SMALL, SMALL_BYTES = 3_000, 10 << 10
-ROUNDS = 3
+LARGE_BYTES, SMALL_BYTES = 1 << 20, 10 << 10
+# Objects of a small run, and of a large one.
+LARGE = (128, 640)
+SMALL = (1_000, 4_000)
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2"))
 BUCKET = "bench"
 # Peak memory is compared between these numbers of one-record objects.
 FEW, MANY = 1_000, int(os.environ.get("BENCH_OBJECTS", "20000"))
+PARTS = {
+    "rates": "1-MiB objects, ours against the others",
+    "small": "10-KiB objects, and what a batch costs",
+    "kinesis": "a stubbed client's answers to Arrow rows",
+    "memory": f"peak memory at {FEW:,} and {MANY:,} objects (BENCH_OBJECTS)",
+}
 
 
 def main() -> None:
-    """Print rows and objects a second, fixed cost of a batch, and peak memory."""
+    """Print rows and objects a second, fixed cost of a batch, and peak memory (BENCH_PARTS)."""
+    parts = os.environ.get("BENCH_PARTS", " ".join(PARTS)).split()
+    if unknown := set(parts) - set(PARTS):
+        raise SystemExit(f"bench: BENCH_PARTS has {unknown}; there are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory(prefix="bench-ingest-") as name:
         folder = Path(name)
         os.environ["LAKEHOUSE_ROOT"] = str(folder / "lakehouse")
         with embedded_aws(folder / "aws") as aws:
             os.environ.update(environment(aws))
-            Bench(folder).run()
+            Bench(folder).run(parts)
 
 
 class Bench:
@@ -57,76 +71,109 @@ class Bench:
         self.console = Console()
         self._number = 0
 
-    def run(self) -> None:
-        """Measure everything and print the tables."""
-        large = self.folder / "large"
-        rows = write_objects(large, LARGE, LARGE_BYTES)
-        queue_url = self.upload(large)
-        ways: dict[str, Callable[[], int]] = {
-            "Spark's text source, folder": lambda: self.text(large),
-            "boto3, orjson, deltalake, S3": self.script,
-            "cloudFiles, S3": lambda: self.load(self.files("s3://bench/large/")),
-            "s3-sqs, S3": lambda: self.load(self.announced(queue_url, large)),
-            "cloudFiles, folder": lambda: self.load(self.files(f"{large}/")),
-        }
-        self.print_rates(rows, self.fastest(ways, rows))
-        self.print_small()
-        self.print_memory()
+    def run(self, parts: Sequence[str]) -> None:
+        """Measure and print the tables of some parts."""
+        load = os.getloadavg()[0]
+        self.console.print(f"{os.cpu_count()} cores, load {load:.1f} at the start, rounds {ROUNDS}")
+        for part in parts:
+            getattr(self, f"print_{part}")()
+        self.console.print(f"load {os.getloadavg()[0]:.1f} at the end")
         self.spark.stop()
 
-    def fastest(self, ways: dict[str, Callable[[], int]], rows: int) -> dict[str, float]:
-        """The shortest seconds of each way; the ways take turns."""
-        seconds: dict[str, float] = {}
-        for _ in range(ROUNDS):
-            for way, load in ways.items():
-                with cost() as spent:
-                    loaded = load()
-                if loaded != rows:
-                    raise SystemExit(f"bench: {way} loaded {loaded} records, not {rows}")
-                seconds[way] = min(spent.seconds, seconds.get(way, spent.seconds))
-        return seconds
-
-    def print_rates(self, rows: int, seconds: dict[str, float]) -> None:
+    def print_rates(self) -> None:
         """Rows a second, and how many times those of the peers."""
-        text, script, *_ = seconds.values()
-        size = LARGE * LARGE_BYTES >> 20
+        few, many = (write_objects(self.folder / f"large{n}", n, LARGE_BYTES) for n in LARGE)
+        queue_url = self.upload(*(self.folder / f"large{n}" for n in LARGE))
+        text, script = "Spark's text source, folder", "boto3, orjson, deltalake, S3"
+        ways: dict[str, Callable[[int], int]] = {
+            text: lambda n: self.text(self.folder / f"large{n}"),
+            "cloudFiles, folder": lambda n: self.load(self.files(f"{self.folder}/large{n}/")),
+            script: lambda n: self.script(f"large{n}/"),
+            "cloudFiles, S3": lambda n: self.load(self.files(f"s3://{BUCKET}/large{n}/")),
+            "s3-sqs, S3": lambda n: self.load(self.announced(queue_url, f"large{n}/")),
+        }
+        rows = dict(zip(LARGE, (few, many), strict=True))
+        seconds = self.fastest(ways, rows)
+        others = seconds[text], seconds[script]
         table = Table(
             "source to bronze",
-            title=f"{rows:,} records of {RECORD_BYTES} bytes in {LARGE} objects, {size} MiB",
+            title=(
+                f"{many:,} records of {RECORD_BYTES} bytes in {LARGE[1]} objects of 1 MiB: whole "
+                f"runs, and steadily beyond the first {few:,}"
+            ),
             box=SIMPLE,
         )
-        for title in ("s", "rows/s", "MB/s", "of text", "of script"):
+        for title in (
+            "s",
+            "rows/s",
+            "of text",
+            "of script",
+            "steady rows/s",
+            "of text",
+            "of script",
+        ):
             table.add_column(title, justify="right")
         for way, spent in seconds.items():
             table.add_row(
                 way,
-                f"{spent:.1f}",
-                f"{rows / spent:,.0f}",
-                f"{rows * RECORD_BYTES / spent / 1e6:.0f}",
-                f"{text / spent:.2f}",
-                f"{script / spent:.2f}",
+                f"{spent[1]:.1f}",
+                f"{many / spent[1]:,.0f}",
+                *(f"{other[1] / spent[1]:.2f}" for other in others),
+                f"{(many - few) / _more(spent):,.0f}",
+                *(f"{_more(other) / _more(spent):.2f}" for other in others),
             )
         self.console.print(table)
 
+    def fastest(
+        self, ways: dict[str, Callable[[int], int]], rows: dict[int, int]
+    ) -> dict[str, list[float]]:
+        """The shortest seconds of each way, for each number of objects; the ways take turns."""
+        seconds = {way: [float("inf")] * len(rows) for way in ways}
+        for _ in range(ROUNDS):
+            for at, (objects, expected) in enumerate(rows.items()):
+                for way, load in ways.items():
+                    with cost() as spent:
+                        loaded = load(objects)
+                    if loaded != expected:
+                        raise SystemExit(f"bench: {way} loaded {loaded} records, not {expected}")
+                    seconds[way][at] = min(spent.seconds, seconds[way][at])
+        return seconds
+
     def print_small(self) -> None:
         """Objects a second where objects are small, and what a batch costs besides its rows."""
-        small = self.folder / "small"
-        write_objects(small, SMALL, SMALL_BYTES)
-        self.upload(small)
-        with cost() as spent:
-            self.load(self.files("s3://bench/small/"))
+        folders = [self.folder / f"small{n}" for n in SMALL]
+        rows = [
+            write_objects(folder, n, SMALL_BYTES) for folder, n in zip(folders, SMALL, strict=True)
+        ]
+        self.upload(*folders)
+        ways = {"cloudFiles": lambda n: self.load(self.files(f"s3://{BUCKET}/small{n}/"))}
+        (spent,) = self.fastest(ways, dict(zip(SMALL, rows, strict=True))).values()
         one = self.folder / "one"
         write_objects(one, 12, RECORD_BYTES)
         durations = self.batches(self.files(f"{one}/", max_files_per_trigger=1))
         table = Table(title="small objects", box=SIMPLE, show_header=False)
         table.add_column()
         table.add_column(justify="right")
-        table.add_row("objects of 10 KiB a second, S3", f"{SMALL / spent.seconds:,.0f}")
-        table.add_row("a batch of one record, median s", f"{statistics.median(durations[2:]):.2f}")
+        whole, steady = SMALL[1] / spent[1], (SMALL[1] - SMALL[0]) / _more(spent)
+        table.add_row(f"objects of 10 KiB a second, S3, a run of {SMALL[1]:,}", f"{whole:,.0f}")
+        table.add_row(f"the same, beyond the first {SMALL[0]:,}", f"{steady:,.0f}")
+        typical = {
+            phase: statistics.median(batch.get(phase, 0) for batch in durations[2:]) / 1000
+            for phase in durations[-1]
+        }
+        table.add_row("a batch of one record, median s", f"{typical.pop('triggerExecution'):.2f}")
+        for phase, seconds in typical.items():
+            table.add_row(f"  of which {phase}", f"{seconds:.2f}")
         self.console.print(table)
 
+    def print_kinesis(self) -> None:
+        """What the source does of a stubbed client's answers, in one process."""
+        from bench import kinesis
+
+        kinesis.main()
+
     def print_memory(self) -> None:
-        """Peak memory of few and of many objects."""
+        """Peak memory of few and of many objects, listed from a folder."""
         table = Table("one-record objects", title="peak memory, MB", box=SIMPLE)
         table.add_column("s", justify="right")
         table.add_column("driver, JVM, workers", justify="right")
@@ -144,8 +191,8 @@ class Bench:
         name = self.new_name()
         return CloudFilesFeed(name=name, table=name, description="", location=location, **options)
 
-    def announced(self, queue_url: str, folder: Path) -> S3SqsFeed:
-        announce(queue_url, folder)
+    def announced(self, queue_url: str, prefix: str) -> S3SqsFeed:
+        announce(queue_url, prefix)
         name = self.new_name()
         return S3SqsFeed(name=name, table=name, description="", queue_url=queue_url)
 
@@ -163,16 +210,14 @@ class Bench:
             raise SystemExit(f"bench: {failed}")
         return sum(kept)
 
-    def batches(self, feed: Feed) -> list[float]:
-        """Seconds of each batch, from trigger to trigger."""
+    def batches(self, feed: Feed) -> list[dict[str, int]]:
+        """What Spark says of each batch's phases, ms."""
         from loaders.run import start
 
         query = start(self.spark, feed, lambda _: None, once=True)
         query.awaitTermination()
         return [
-            progress.durationMs["triggerExecution"] / 1000
-            for progress in query.recentProgress
-            if progress.numInputRows
+            dict(progress.durationMs) for progress in query.recentProgress if progress.numInputRows
         ]
 
     def text(self, folder: Path) -> int:
@@ -209,11 +254,11 @@ class Bench:
         query.awaitTermination()
         return self.spark.table(f"bronze.{name}").count()
 
-    def script(self) -> int:
+    def script(self, prefix: str) -> int:
         """What one would write without Spark: list, get, parse each record, append."""
         s3 = boto3.client("s3")
         table = self.folder / "script" / self.new_name()
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="large/")
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         for batch_id, page in enumerate(pages):
             now = datetime.now(UTC)
             columns: dict[str, list[Any]] = {name: [] for name in SCRIPT_SCHEMA.names}
@@ -228,12 +273,13 @@ class Bench:
             write_deltalake(table, pa.table(columns, SCRIPT_SCHEMA), mode="append")
         return DeltaTable(table).to_pyarrow_dataset().count_rows()
 
-    def upload(self, folder: Path) -> str:
-        """The folder's objects under its name in the bucket; returns the URL of a queue."""
+    def upload(self, *folders: Path) -> str:
+        """The folders' objects under their names in the bucket; returns the URL of a queue."""
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket=BUCKET)
-        for path in folder.iterdir():
-            s3.put_object(Bucket=BUCKET, Key=f"{folder.name}/{path.name}", Body=path.read_bytes())
+        for path in (path for folder in folders for path in folder.iterdir()):
+            key = f"{path.parent.name}/{path.name}"
+            s3.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
         return boto3.client("sqs").create_queue(QueueName="bench")["QueueUrl"]
 
 
@@ -277,10 +323,15 @@ def write_objects(folder: Path, count: int, size: int) -> int:
     return count * a_file
 
 
-def announce(queue_url: str, folder: Path) -> None:
+def _more(seconds: list[float]) -> float:
+    """How many seconds longer the large run took than the small one."""
+    return max(seconds[1] - seconds[0], 0.001)
+
+
+def announce(queue_url: str, prefix: str) -> None:
     """Put a notification of every object into the queue, ten objects a message."""
     s3, sqs = boto3.client("s3"), boto3.client("sqs")
-    found = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{folder.name}/")["Contents"]
+    found = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]
     for at in range(0, len(found), 10):
         entries = [
             {

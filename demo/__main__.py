@@ -9,23 +9,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import boto3
 import click
-from botocore.config import Config
 from rich.box import SIMPLE
 from rich.table import Table
 
 from demo import build, stocks, summary
 from demo.aws import EmbeddedAws, SetupError, embedded_aws, environment
 from demo.steps import console, step
+from demo.use_cases import USE_CASES, UseCase
 from loaders.dbt_project import BuildError, DbtProject, Node
 from loaders.engine import root_to_itself
 from loaders.feeds import read_feeds
-from loaders.queues import create_queue
 from loaders.run import run_once
 from loaders.session import ConfigurationError, get_spark
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pyspark.sql import SparkSession
@@ -44,6 +43,22 @@ Go on with
   .venv/bin/dbt show --profiles-dir profiles --inline \\
     'select * from gold.price_earnings_ttm where ticker = "{TICKER}" order by price_date desc'
   make docs                                              the documentation of all tables"""
+
+
+VIEWERS = """
+    select
+        origin as country,
+        count(*) as sessions,
+        count_if(is_attempt) as attempts,
+        count_if(is_play) as plays,
+        cast(percentile(startup_ms, 0.5) as int) as median_startup_ms,
+        sum(stalls) as stalls,
+        round(100 * sum(stalled_ms) / sum(1000 * played_s + stalled_ms), 2) as rebuffering_percent
+    from silver.playback_sessions
+    group by origin
+    order by sessions desc
+    limit 8
+"""
 
 
 class DemoError(Exception):
@@ -66,14 +81,22 @@ def main() -> None:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", type=click.Choice(["stocks"]), help="Run one use case only.")
-def demo(only: str | None) -> None:  # noqa: ARG001 - there is one use case so far
-    """Produce real stock data, stream it into bronze, build silver and gold, show the result.
+@click.option(
+    "--only",
+    type=click.Choice([case.name for case in USE_CASES]),
+    help="Run one use case only.",
+)
+def demo(only: str | None) -> None:
+    """Produce data, stream it into bronze, build silver and gold, show the result.
 
-    The first run delivers everything but the last ten trading sessions; every later run
-    delivers one session more, and loads only that. Everything lies under LAKEHOUSE_ROOT
-    (default ./lakehouse); delete that folder to start over.
+    \b
+    stocks  real daily bars and filings: all but the last ten trading sessions, then one session
+            more with every run
+    video   simulated viewers of the last 20 minutes, and the CDN's log of them
+
+    Everything lies under LAKEHOUSE_ROOT (default ./lakehouse); delete that folder to start over.
     """
+    cases = [case for case in USE_CASES if only in (None, case.name)]
     started = time.monotonic()
     with ExitStack() as stack:
         root = stack.enter_context(root_to_itself()).path
@@ -84,16 +107,16 @@ def demo(only: str | None) -> None:  # noqa: ARG001 - there is one use case so f
         use_only(aws)
         pool = stack.enter_context(ThreadPoolExecutor(1))
         session = pool.submit(get_spark)  # starts while the producers write
-        news = deliver()
+        news = deliver(cases)
         with step("Spark"):
             spark = session.result()
         stack.callback(spark.stop)
         project = DbtProject(root)
         pool.submit(project.import_dbt)  # takes seconds too, while the JVM loads
-        load(spark)
-        build_tables(root, project)
-        show(root, spark)
-    console.print(f"{news}.\n{time.monotonic() - started:.0f} s in all.\n\n{NEXT_STEPS}")
+        load(spark, cases)
+        build_tables(root, project, cases)
+        show(root, spark, cases)
+    console.print(f"{news}\n{time.monotonic() - started:.0f} s in all.\n\n{NEXT_STEPS}")
 
 
 def use_only(aws: EmbeddedAws) -> None:
@@ -103,35 +126,18 @@ def use_only(aws: EmbeddedAws) -> None:
     os.environ.update(environment(aws), LANDING=f"s3://{stocks.BUCKET}")
 
 
-def deliver() -> str:
-    """Put the next delivery into the landing bucket; returns what was new, in words.
-
-    S3 announces the price objects to a queue, from which their feed takes them.
-    """
-    s3 = boto3.client("s3", config=Config(max_pool_connections=stocks.THREADS))
-    with step(f"producers, to s3://{stocks.BUCKET}/{stocks.PREFIX}") as current:
-        stocks.make_bucket(s3)
-        queue = create_queue("stocks_daily_prices", f"s3://{stocks.BUCKET}/{stocks.PRICES}")
-        os.environ["STOCKS_PRICES_QUEUE"] = queue.queue_url
-        delivery = stocks.produce(s3, progress=current.advance)
-        current.outcome = describe(delivery)
-    return current.outcome
+def deliver(cases: Sequence[UseCase]) -> str:
+    """Have each use case send what is new; returns what that was, in words."""
+    news = []
+    for case in cases:
+        with step(f"producers of {case.name}") as current:
+            case.prepare()
+            current.outcome = case.produce(current.advance)
+        news.append(f"{case.name}: {current.outcome}")
+    return "\n".join(news)
 
 
-def describe(delivery: stocks.Delivery) -> str:
-    """What was new in a delivery, in words."""
-    news = [
-        f"{count:,} new {what}{'s' if count != 1 else ''}: {records:,} {of_what}"
-        for count, what, records, of_what in (
-            (delivery.sessions, "session", delivery.bars, "bars"),
-            (delivery.filing_dates, "filing date", delivery.filings, "filings"),
-        )
-        if count
-    ]
-    return f"{', '.join(news) or 'nothing new'} (up to {delivery.until})"
-
-
-def load(spark: SparkSession) -> None:
+def load(spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> None:
     """Load what is new into bronze."""
     batches: list[BatchReport] = []
     with step("loaders, to bronze") as current:
@@ -144,7 +150,8 @@ def load(spark: SparkSession) -> None:
             )
 
         declared = read_feeds()
-        failed = run_once(spark, [declared[name] for name in stocks.FEEDS], report)
+        feeds = [declared[name] for case in cases for name in case.feeds]
+        failed = run_once(spark, feeds, report)
         for name, cause in failed.items():
             raise DemoError(f"feed {name}: {cause}")
         kept = sum(batch.kept for batch in batches)
@@ -152,10 +159,11 @@ def load(spark: SparkSession) -> None:
         current.outcome = f"{kept:,} records of {objects:,} objects" if batches else "nothing new"
 
 
-def build_tables(root: Path, project: DbtProject) -> None:
+def build_tables(root: Path, project: DbtProject, cases: Sequence[UseCase] = USE_CASES) -> None:
     """Run dbt, unless nothing has changed since it was green."""
+    models = () if tuple(cases) == USE_CASES else tuple(case.models for case in cases)
     with step("dbt build, to silver and gold") as current:
-        if build.is_current(root):
+        if build.is_current(root, models):
             current.outcome = "skipped, nothing has changed since the last green build"
             return
 
@@ -164,16 +172,14 @@ def build_tables(root: Path, project: DbtProject) -> None:
             if node.kind != "test":
                 current.line(f"{node.kind} {node.name}: {node.status} ({node.seconds:.1f} s)")
 
-        kinds = [result.kind for result in build.dbt_build(project, report)]
+        kinds = [result.kind for result in build.dbt_build(project, report, models)]
         built = sum(kind in ("model", "seed") for kind in kinds)
         current.outcome = f"{built} models and seeds, {kinds.count('test')} tests passed"
-        build.mark_current(root)
+        build.mark_current(root, models)
 
 
-def show(root: Path, spark: SparkSession) -> None:
-    """Print gold's tables, the first rows of viewPE, and where the chart lies."""
-    from demo import chart  # bokeh takes seconds to import
-
+def show(root: Path, spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> None:
+    """Print gold's tables, and what each use case has to show."""
     table = Table("gold", "", box=SIMPLE, padding=(0, 1, 0, 0))
     for title in ("rows", "newest", "KB", "files"):
         table.add_column(title, justify="right")
@@ -187,6 +193,13 @@ def show(root: Path, spark: SparkSession) -> None:
             "-" if gold.files is None else f"{gold.files:,}",
         )
     console.print(table)
+    for case in cases:
+        SHOWN[case.name](root, spark)
+
+
+def show_stocks(root: Path, spark: SparkSession) -> None:
+    """Print the first rows of viewPE, and where the chart lies."""
+    from demo import chart  # bokeh takes seconds to import
 
     spark.sql("use gold")
     view = spark.sql(VIEW_PE)
@@ -205,6 +218,18 @@ def show(root: Path, spark: SparkSession) -> None:
         )
     )
     console.print(f"Chart: {page}")
+
+
+def show_video(_root: Path, spark: SparkSession) -> None:
+    """Print what viewers experienced, by country."""
+    rows = spark.sql(VIEWERS)
+    table = Table(*rows.columns, title="what viewers experienced", title_justify="left", box=SIMPLE)
+    for row in rows.collect():
+        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+    console.print(table)
+
+
+SHOWN = {"stocks": show_stocks, "video": show_video}
 
 
 if __name__ == "__main__":

@@ -10,20 +10,26 @@ from loaders.dbt_project import PROJECT_PARTS, BuildError, DbtProject, Node, Res
 from loaders.session import PROJECT_ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
-def dbt_build(project: DbtProject, report: Callable[[Node], None]) -> list[Result]:
-    """Run every seed, model and data test; unit tests belong to `make test`.
+def dbt_build(
+    project: DbtProject, report: Callable[[Node], None], models: Sequence[str] = ()
+) -> list[Result]:
+    """Run seeds, models and data tests; unit tests belong to `make test`.
 
     Args:
         report: told of each node that has ended.
+        models: dbt's selection; everything when empty.
 
     Raises:
         BuildError: a node failed.
     """
-    results = project.run("build", "--exclude-resource-type", "unit_test", report=report)
+    selection = ("--select", *models) if models else ()
+    results = project.run(
+        "build", "--exclude-resource-type", "unit_test", *selection, report=report
+    )
     for result in results:
         if result.is_bad:
             raise BuildError(result.problem)
@@ -45,16 +51,17 @@ def fingerprint(root: Path) -> str:
     return total.hexdigest()
 
 
-def is_current(root: Path) -> bool:
-    """Whether nothing has changed since the last green build."""
-    stamp = _stamp(root)
+def is_current(root: Path, models: Sequence[str] = ()) -> bool:
+    """Whether nothing has changed since the last green build of this selection."""
+    stamp = _stamp(root, models)
     return stamp.exists() and stamp.read_text() == fingerprint(root)
 
 
-def mark_current(root: Path) -> None:
+def mark_current(root: Path, models: Sequence[str] = ()) -> None:
     """Note that a build of what stands there now was green."""
-    _stamp(root).write_text(fingerprint(root))
+    _stamp(root, models).write_text(fingerprint(root))
 
 
-def _stamp(root: Path) -> Path:
-    return root / "target" / "green_build"
+def _stamp(root: Path, models: Sequence[str]) -> Path:
+    of_some = f"_{hashlib.sha256(' '.join(models).encode()).hexdigest()[:8]}" if models else ""
+    return root / "target" / f"green_build{of_some}"

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from contextlib import ExitStack
 
-import boto3
-
-from demo import stocks
 from demo.__main__ import use_only
 from demo.aws import SetupError, embedded_aws
+from demo.use_cases import USE_CASES
 from loaders.cli import main as run_command
-from loaders.queues import create_queue
 from loaders.session import ConfigurationError, prepare_root
-
-PRODUCERS = (stocks.keep_sending,)
 
 
 def main() -> None:
@@ -29,13 +23,10 @@ def main() -> None:
             sys.exit(f"up: {error}")
         use_only(aws)
         print(f"embedded AWS at {aws.endpoint_url}", flush=True)
-        s3 = boto3.client("s3")
-        stocks.make_bucket(s3)
-        queue = create_queue("stocks_daily_prices", f"s3://{stocks.BUCKET}/{stocks.PRICES}")
-        os.environ["STOCKS_PRICES_QUEUE"] = queue.queue_url
         stop = threading.Event()
-        for producer in PRODUCERS:
-            thread = threading.Thread(target=producer, args=(s3, stop), daemon=True)
+        for case in USE_CASES:
+            case.prepare()
+            thread = threading.Thread(target=case.keep_sending, args=(stop,), daemon=True)
             thread.start()
             stack.callback(thread.join)
         stack.callback(stop.set)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loaders.batch_settings import suit_batch
+from loaders.causes import brief_errors
 from loaders.compaction import CHECK_EVERY, compact_if_fragmented
 from loaders.counting import Counting
 from loaders.delta_log import last_transaction
@@ -42,7 +43,8 @@ LEDGER_COLUMNS = """
 """
 QUARANTINE_COLUMNS = """
     feed string, batch_id bigint, container string, item string, version string,
-    ordinal bigint, offset_bytes bigint, reason string, raw binary, ingested_at timestamp
+    ordinal bigint, offset_bytes bigint, reason string, raw binary, modified_at timestamp,
+    partition_key string, ingested_at timestamp
 """
 
 
@@ -115,6 +117,7 @@ def batch_writer(
     first_batch_id: int | None = None
     begun = begun_batches(checkpoint)
 
+    @brief_errors()
     def write(batch: DataFrame, spark_batch_id: int) -> None:
         nonlocal first_batch_id
         started = time.monotonic()
@@ -241,7 +244,7 @@ def _append(
             F.col("_batch_id").alias("batch_id"),
             *("container", "item", "version", "ordinal", "offset_bytes"),
             F.col("error").alias("reason"),
-            "raw",
+            *("raw", "modified_at", "partition_key"),
             F.col("_ingested_at").alias("ingested_at"),
         )
         append_idempotently(bad, QUARANTINE, query_id, spark_batch_id)
@@ -289,7 +292,9 @@ def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_i
 
     Delta looks through its whole log for that, which doubles the time of a small append.
     """
-    append(rows, name, txnAppId=query_id, txnVersion=spark_batch_id)
+    # A quarantine of an earlier version lacks columns.
+    merged = {"mergeSchema": True} if name == QUARANTINE else {}
+    append(rows, name, txnAppId=query_id, txnVersion=spark_batch_id, **merged)
 
 
 def append(rows: DataFrame, name: str, **options: Any) -> None:

@@ -15,7 +15,10 @@ def root_cause(message: str) -> str:
     causes = _CAUSE.findall(message.partition("=== Streaming Query ===")[0])
     if not causes:
         return (message.strip() or "no message").splitlines()[0]
-    kind, text = causes[-1]
+    return _told(*causes[-1])
+
+
+def _told(kind: str, text: str) -> str:
     return text if kind in ("ValueError", "StateLost", "BatchError") else f"{kind}: {text}"
 
 
@@ -44,6 +47,16 @@ def brief_errors() -> Iterator[None]:
         text = str(error)
         if f": {_INTERRUPTED}" in text:
             raise BatchError(_CUT_SHORT) from None
-        java = getattr(error, "java_exception", None)
-        cause = root_cause(text) if java is None else str(java.toString()).splitlines()[0]
-        raise BatchError(cause) from None
+        raise BatchError(_cause_of(error, text)) from None
+
+
+def _cause_of(error: Exception, text: str) -> str:
+    from pyspark.errors import PySparkException
+
+    java = getattr(error, "java_exception", None)
+    if java is not None:  # its own text: the trace has many others
+        return root_cause(str(java.toString()))
+    if isinstance(error, PySparkException):
+        return root_cause(text)
+    kind = type(error).__name__
+    return _told(kind, text.splitlines()[0]) if text else kind

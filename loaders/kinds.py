@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from loaders.batch_settings import LARGE_BATCH_BYTES
 from loaders.counting import CountedObjects, CountedShards, Counting, loaded_and_overwrites
+from loaders.sources.records import MAX_RECORD_BYTES, BrokenStreamError, decompress
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
@@ -28,6 +29,8 @@ _MAX_RANGES = 100
 # Sequence numbers have 56 digits on AWS; shorter ones of other servers get zeros in front, so that
 # they sort as text, in the ledger's statistics too.
 _SEQUENCE_DIGITS = 56
+
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip and zstd begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Kind(ABC):
             `error` and `raw` are null in a good row.
         data: the record, null in a row that holds none or a bad one.
         modified_at, _ingested_at: when the record or its object came about, and was planned.
+        partition_key: of a stream's record.
 
         And what its counting needs.
         """
@@ -122,10 +126,12 @@ class Objects(Kind):
     """
 
     def received(self, batch: DataFrame) -> DataFrame:
+        from pyspark.sql import functions as F
 
         return batch.select(
             *_renamed(container="bucket", item="key", version="version"),
             *("ordinal", "offset_bytes", "raw", "error", "data", "modified_at"),
+            F.lit(None).cast("string").alias("partition_key"),
             *("received", "broken", "size_bytes"),
             *_renamed(_bucket="bucket", _key="key", _version="version", _ordinal="ordinal"),
             *_renamed(_modified_at="modified_at"),
@@ -186,19 +192,23 @@ class StreamRecords(Kind):
     def received(self, batch: DataFrame) -> DataFrame:
         from pyspark.sql import functions as F
 
-        judged = batch.withColumn("error", F.arrow_udf(_flaws, "string")("data"))
-        is_good = F.col("error").isNull()
+        judge = F.arrow_udf(_judgements, "struct<error: string, unpacked: binary>")
+        judged = batch.withColumn("judged", judge("data"))
+        error = F.col("judged.error")
+        is_good = error.isNull()
+        text = F.coalesce("judged.unpacked", "data").cast("string")
         return judged.select(
             *_renamed(container="stream", item="shardId", version="sequenceNumber"),
             *_renamed(ordinal="subSequenceNumber", modified_at="approximateArrivalTimestamp"),
             F.lit(None).cast("bigint").alias("offset_bytes"),
             F.when(~is_good, F.col("data")).alias("raw"),
-            "error",
-            F.when(is_good, F.col("data").cast("string")).alias("data"),
+            error.alias("error"),
+            F.when(is_good, text).alias("data"),
             F.lit(1).cast("bigint").alias("received"),
             F.octet_length("data").cast("bigint").alias("size_bytes"),
             _position(F.col("sequenceNumber")).alias("position"),
-            *_renamed(_partition_key="partitionKey", _stream="stream", _shard="shardId"),
+            *_renamed(partition_key="partitionKey", _partition_key="partitionKey"),
+            *_renamed(_stream="stream", _shard="shardId"),
             *_renamed(_sequence="sequenceNumber", _subsequence="subSequenceNumber"),
             *_renamed(_arrived_at="approximateArrivalTimestamp"),
             "_ingested_at",
@@ -271,9 +281,32 @@ def _position(sequence: Column) -> Column:
     return F.lpad(sequence, _SEQUENCE_DIGITS, "0")
 
 
-def _flaws(payloads: pa.Array) -> pa.Array:
-    """What is wrong with each payload, as an arrow_udf."""
-    return pa.array([flaw(payload) for payload in payloads.to_pylist()], pa.string())
+def _judgements(payloads: pa.Array) -> pa.Array:
+    """What is wrong with each payload, and what stands behind those compressed: an arrow_udf."""
+    found = [judge(payload) for payload in payloads.to_pylist()]
+    errors, unpacked = zip(*found, strict=True) if found else ((), ())
+    columns = [pa.array(errors, pa.string()), pa.array(unpacked, pa.binary())]
+    return pa.StructArray.from_arrays(columns, ["error", "unpacked"])
+
+
+def judge(payload: bytes) -> tuple[str | None, bytes | None]:
+    """What keeps a payload from being a record, or None; what it is unpacked, if compressed.
+
+    Subscriptions of CloudWatch Logs write gzip, and so do producers that pay by the byte.
+    """
+    if not payload.startswith(_COMPRESSED):
+        return flaw(payload), None
+    parts, size = [], 0
+    try:
+        for part in decompress([payload]):
+            parts.append(part)
+            size += len(part)
+            if size > MAX_RECORD_BYTES:
+                return "record_too_large", None
+    except BrokenStreamError as error:
+        return error.reason, None
+    unpacked = b"".join(parts)
+    return flaw(unpacked), unpacked
 
 
 def flaw(payload: bytes) -> str | None:

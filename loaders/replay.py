@@ -57,9 +57,10 @@ _PART_BYTES = 16 << 20
 
 
 class Quarantined(NamedTuple):
-    """A row of quarantine; modified_at (ms since 1970) and is_last from the ledger.
+    """A row of quarantine.
 
-    is_last: no record of its object comes after it.
+    modified_ms: since 1970, when the record or its object came about.
+    is_last: no record of its object comes after it, as the ledger says.
     """
 
     batch_id: int
@@ -72,6 +73,7 @@ class Quarantined(NamedTuple):
     raw: bytes
     modified_ms: int
     is_last: bool
+    partition_key: str | None = None
 
 
 class Reading(NamedTuple):
@@ -83,6 +85,7 @@ class Reading(NamedTuple):
     size_bytes: int
     modified_ms: int
     records: Iterable[Record]
+    partition_key: str | None = None
 
 
 Fetch = Callable[[ObjectVersion], Iterator[Record]]
@@ -143,7 +146,8 @@ def one_record(raw: bytes) -> bytes | None:
 
 def _in_place_of(row: Quarantined, records: Iterable[Record]) -> Reading:
     # The size was counted when the object came.
-    return Reading(row.container, row.item, row.version, 0, row.modified_ms, records)
+    identity = (row.container, row.item, row.version)
+    return Reading(*identity, 0, row.modified_ms, records, row.partition_key)
 
 
 def _new_object(ref: ObjectRef, why_not: str | None, fetch: Fetch) -> Reading:
@@ -168,11 +172,12 @@ _STAGED = pa.schema(
         ("ordinal", pa.int64()),
         ("offset_bytes", pa.int64()),
         ("modified_at", pa.timestamp("us", tz="UTC")),
+        ("partition_key", pa.string()),
     ]
 )
 _STAGED_DDL = (
     "data string, raw binary, error string, container string, item string, version string, "
-    "ordinal bigint, offset_bytes bigint, modified_at timestamp"
+    "ordinal bigint, offset_bytes bigint, modified_at timestamp, partition_key string"
 )
 _KEY = ("batch_id", "container", "item", "version", "ordinal")
 _FLUSH_ROWS = 10_000
@@ -250,6 +255,7 @@ class _Stage:
                     "ordinal": record.ordinal,
                     "offset_bytes": record.offset,
                     "modified_at": reading.modified_ms * 1000,
+                    "partition_key": reading.partition_key,
                 }
             )
             self.staged_bytes += len(record.data)
@@ -415,7 +421,7 @@ def _apply(spark: SparkSession, declared: Feed, folder: Path) -> ReplayReport:
                 F.lit(feed).alias("feed"),
                 *("batch_id", "container", "item", "version", "ordinal", "offset_bytes"),
                 F.col("error").alias("reason"),
-                *("raw", "ingested_at"),
+                *("raw", "modified_at", "partition_key", "ingested_at"),
             ),
             QUARANTINE,
         )
@@ -426,8 +432,7 @@ def _apply(spark: SparkSession, declared: Feed, folder: Path) -> ReplayReport:
     return ReplayReport(feed, 0, len(plan["superseded"]), kept, quarantined)
 
 
-# Bronze's columns, of objects and of streams, and where they come from. Quarantine does not keep a
-# record's partition key, and of arrivals the ledger knows the last of the batch.
+# Bronze's columns, of objects and of streams, and where they come from.
 BRONZE_COLUMNS = {
     "data": "data",
     "_batch_id": "batch_id",
@@ -442,7 +447,7 @@ BRONZE_COLUMNS = {
     "_sequence": "version",
     "_subsequence": "ordinal",
     "_arrived_at": "modified_at",
-    "_partition_key": None,
+    "_partition_key": "partition_key",
 }
 
 
@@ -452,7 +457,7 @@ def _bronze_columns(names: list[str], layout: Layout) -> list[Column]:
 
     known = {**BRONZE_COLUMNS, layout.record_column: BRONZE_COLUMNS["data"]}
     sources = ((name, known[name]) for name in names if name not in layout.extracted)
-    return [(F.col(of) if of else F.lit(None).cast("string")).alias(name) for name, of in sources]
+    return [F.col(of).alias(name) for name, of in sources]
 
 
 def _delete(spark: SparkSession, feed: str, superseded: list[list]) -> None:
@@ -513,24 +518,27 @@ def _candidates(
     rows = rows.where(
         F.col("reason") == reason if reason else F.col("reason") != OVERWRITE_REASON
     ).drop("feed", "ingested_at")
+    if is_stream:  # its records stand in no object that could be fetched again
+        rows = rows.where(F.col("reason").isin(sorted(_JUDGED_ALONE)))
     names = ["batch_id", "container", "item", *([] if is_stream else ["version"])]
     ledger = (
         spark.table(LEDGER)
         .where((F.col("feed") == feed) & (F.col("received") >= 0))
         .groupBy(*names)
         .agg(
-            F.unix_millis(F.max("modified_at")).alias("modified_ms"),
             F.max(F.expr("try_cast(last_position as bigint)")).alias("last"),
         )
     )
     size = spark.sql(f"describe detail {QUARANTINE}").first()["sizeInBytes"]
     parts = 1 + size // _PART_BYTES  # of which one at a time is in memory
+    rows = rows.withColumn("modified_ms", F.unix_millis("modified_at"))
     for row in rows.join(ledger, names, "left").repartition(parts).toLocalIterator():
         yield Quarantined(
             *(row[name] for name in (*_KEY, "offset_bytes", "reason")),
             bytes(row["raw"] or b""),
             row["modified_ms"] or 0,
             row["last"] == row["ordinal"],
+            row["partition_key"],
         )
 
 

@@ -75,8 +75,10 @@ class StocksLakehouse:
             frame.write.format("delta").mode("append").saveAsTable(f"bronze.{table}")
 
     def run(self, *arguments: str, select: str = "path:models/silver/stocks+") -> dict[str, str]:
-        """Run the stocks models; the message of each."""
-        outcome = self._dbt("run", "--select", *select.split(), *arguments)
+        """Run the stocks models but the live ones, which have tests of their own; their messages."""
+        outcome = self._dbt(
+            *("run", "--select", *select.split(), "--exclude", "path:models/live"), *arguments
+        )
         return {result.node.name: result.message for result in outcome.result.results}
 
     def table(self, name: str, version: int | None = None) -> DeltaTable:

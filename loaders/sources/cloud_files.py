@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from itertools import chain, islice
@@ -39,7 +38,14 @@ from loaders.sources.options import (
 )
 from loaders.sources.records import one_by_one
 from loaders.sources.row_formats import JsonRows, RecordRows, RowFormat
-from loaders.sources.schemas import Evolution, SchemaStore, apply_hints, infer_columns
+from loaders.sources.schemas import (
+    BucketSchemas,
+    Evolution,
+    FolderSchemas,
+    SchemaStore,
+    apply_hints,
+    infer_columns,
+)
 
 FORMATS = ("json", "records")
 ADD, RESCUE, FAIL, NONE = "addNewColumns", "rescue", "failOnNewColumns", "none"
@@ -114,22 +120,37 @@ class CloudFiles(DataSource):
         return flag_option(self.options, "cloudFiles.inferColumnTypes", default=False)
 
     @property
-    def _schema_location(self) -> Path | None:
+    def _schema_location(self) -> Location | None:
         text = self.options.get("cloudFiles.schemaLocation")
         if text is None:
             return None
-        path = re.sub("^file:(//)?", "", text)
-        if "://" in path:
+        try:
+            location = parse_location(text)
+        except ValueError:
+            location = None
+        if location is None or location.pattern is not None:
             raise ValueError(
-                f"cloudFiles.schemaLocation is {text!r}: give a folder of a file system; the state "
-                "of the stream is kept there, too"
+                f"cloudFiles.schemaLocation is {text!r}: give a folder or s3://bucket/prefix/"
             )
-        return Path(path)
+        return location
 
     @property
     def _schemas(self) -> SchemaStore | None:
-        folder = self._schema_location
-        return None if folder is None else SchemaStore(folder / "_schemas")
+        location = self._schema_location
+        if location is None:
+            return None
+        if location.bucket == LOCAL:
+            return FolderSchemas(Path(location.prefix) / "_schemas")
+        prefix = f"{location.prefix.rstrip('/')}/_schemas/".lstrip("/")
+        return BucketSchemas(location.bucket, prefix, self.client)
+
+    @property
+    def _state_folder(self) -> Path:
+        """A SQLite file needs a file system: beside schemas in a bucket there is none."""
+        location = self._schema_location
+        if location is None or location.bucket != LOCAL:
+            return default_state_folder()
+        return Path(location.prefix) / "objects"
 
     @property
     def _mode(self) -> str:
@@ -195,10 +216,9 @@ class CloudFiles(DataSource):
         return list(islice(records, _SAMPLE_RECORDS))
 
     def streamReader(self, schema: StructType) -> ObjectStreamReader:
-        folder = self._schema_location
         settings = StreamSettings(
             client=self.client,
-            state_folder=default_state_folder() if folder is None else folder / "objects",
+            state_folder=self._state_folder,
             max_files=positive_option(self.options, "cloudFiles.maxFilesPerTrigger"),
             max_bytes=byte_option(self.options, "cloudFiles.maxBytesPerTrigger"),
             include_existing=flag_option(

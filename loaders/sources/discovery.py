@@ -15,7 +15,7 @@ from typing import Any
 from loaders.sources.clients import ClientSettings, client
 from loaders.sources.object_state import Message, ObjectState
 from loaders.sources.objects import MESSAGE, Location, ObjectVersion, is_data, list_objects
-from loaders.sources.s3_events import parse_notification
+from loaders.sources.s3_events import ObjectRef, parse_notification, sequencer_key
 
 _RECEIVERS = 4
 _BATCH = 10  # SQS hands over and deletes at most ten messages a call
@@ -179,26 +179,26 @@ class Notifications(Discovery):
         with self._lock:
             self._receipts |= {m["MessageId"]: (m["ReceiptHandle"], _sent_ms(m)) for m in messages}
         noted = []
+        found: list[tuple[str, ObjectVersion]] = []
         for message in messages:
             body = message["Body"]
             notification = parse_notification(body)
             self._count(message, is_readable=notification.error is None)
-            objects = [
-                ObjectVersion(
-                    ref.bucket,
-                    ref.key,
-                    ref.etag or ref.version or "",
-                    ref.size or 0,
-                    round(ref.event_time.timestamp() * 1000) if ref.event_time else 0,
-                    ref.version,
-                )
+            named = [
+                (sequencer_key(ref.sequencer), _object_version(ref))
                 for ref in notification.created
                 if self._is_wanted(ref.bucket, ref.key)
             ]
+            found += named
+            objects = [item for _, item in named]
             if notification.error is not None:
                 objects.append(unreadable_message(self.queue_url, message))
             kept_body = body if notification.error is not None else None
             noted.append(Message(message["MessageId"], objects, kept_body))
+        # Messages come in any order; the versions of a key are noted in that of their writing. (A
+        # crash in between forgets messages, which come again.)
+        found.sort(key=lambda each: (each[1].bucket, each[1].key, each[0]))
+        state.discover((item for _, item in found), allow_overwrites=self.allow_overwrites)
         state.note_messages(noted, allow_overwrites=self.allow_overwrites)
 
     def _count(self, message: Mapping[str, Any], *, is_readable: bool) -> None:
@@ -338,6 +338,17 @@ class Notifications(Discovery):
 
 def _now_ms() -> int:
     return time.time_ns() // 10**6
+
+
+def _object_version(ref: ObjectRef) -> ObjectVersion:
+    return ObjectVersion(
+        ref.bucket,
+        ref.key,
+        ref.etag or ref.version or "",
+        ref.size or 0,
+        round(ref.event_time.timestamp() * 1000) if ref.event_time else 0,
+        ref.version,
+    )
 
 
 def _sent_ms(message: dict[str, Any]) -> int:

@@ -31,7 +31,6 @@ import json
 import re
 import string
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -87,21 +86,24 @@ class Run(NamedTuple):
     """Good records that follow one another, which is what most of an object is.
 
     ordinal, offset: of the first; each other one's follow from those before it.
-    data: of each, as in `Record`.
-    gap: bytes between one and the next.
+    text: the bytes of all, one right behind the other.
+    sizes: of each, in bytes.
+    gap: bytes between one and the next in the object.
     """
 
     ordinal: int
     offset: int
-    data: list[bytes]
+    text: bytes
+    sizes: np.ndarray
     gap: int
 
     def records(self) -> Iterator[Record]:
         """The records one by one."""
-        offset = self.offset
-        for ordinal, data in enumerate(self.data, self.ordinal):
-            yield _make_record((ordinal, data, offset, None))
-            offset += len(data) + self.gap
+        at, offset = 0, self.offset
+        for ordinal, size in enumerate(self.sizes.tolist(), self.ordinal):
+            yield _make_record((ordinal, self.text[at : at + size], offset, None))
+            at += size
+            offset += size + self.gap
 
 
 class BrokenStreamError(Exception):
@@ -277,22 +279,25 @@ def _first(data: bytes, more: Iterator[bytes]) -> bytes:
 
 def _rechunk(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """The same bytes in pieces of this size, the last one shorter."""
-    held = bytearray()
+    held: list[bytes] = []  # joined only where they must be: most objects come in one chunk
+    held_bytes = 0
     try:
         for chunk in chunks:
-            held += chunk
-            if len(held) >= size:
-                block = bytes(held)
-                whole = len(block) - len(block) % size
+            held.append(chunk)
+            held_bytes += len(chunk)
+            if held_bytes >= size:
+                block = b"".join(held)
+                whole = held_bytes - held_bytes % size
                 for start in range(0, whole, size):
                     yield block[start : start + size]
-                held = bytearray(block[whole:])
+                held_bytes -= whole
+                held = [block[whole:]] if held_bytes else []
     except BrokenStreamError:
-        if held:
-            yield bytes(held)
+        if held_bytes:
+            yield b"".join(held)
         raise
-    if held:
-        yield bytes(held)
+    if held_bytes:
+        yield b"".join(held)
 
 
 # Splitting
@@ -320,8 +325,9 @@ _LONGEST_TOKEN = 16  # longer than any word or escape: more is not needed to jud
 
 # Whether a value is an object, without making its members: four times as fast as orjson. It does
 # not look at the UTF-8 of strings.
-_skip_object = msgspec.json.Decoder(msgspec.defstruct("AnyObject", ())).decode
+_any_object = msgspec.json.Decoder(msgspec.defstruct("AnyObject", ()))
 _OPENING, _CLOSING, _LF, _CR = b"{}\n\r"
+_MAY_FOLLOW_A_VALUE = np.isin(np.arange(256), list(b"{ \t\r\n"))  # by byte
 
 # Parses latin-1 text, where a character is a byte; numbers are only looked at.
 _scan_value = json.JSONDecoder(parse_int=str, parse_float=str).scan_once
@@ -394,7 +400,7 @@ class _Splitter:
         """Drop what is done and read on, at least doubling what is left; False at the end."""
         left = self._buffer[self._at :]
         wanted = min(2 * len(left), self._limit + _LONGEST_TOKEN)
-        parts, size = [left], len(left)
+        parts, size = [left] if left else [], len(left)
         try:
             while size == len(left) or size < wanted:
                 parts.append(next(self._pieces))
@@ -441,53 +447,36 @@ class _Splitter:
             return None
         self._run_was_taken = True
         self._at = _BLANKS.match(self._buffer, self._at).end()
-        parts, gap = self._parts()
-        self._cut_to_good_objects(parts)
-        if not parts:
+        end = len(self._buffer)
+        if not self._ended or self._is_cut:
+            end = self._buffer.rfind(b"\n", self._at)
+            end = end if end >= 0 else self._buffer.rfind(b"}{", self._at) + 1
+        chunk = self._buffer[self._at : end].rstrip(_BLANK)
+        cut = _cut_into_objects(chunk)
+        good = cut and self._count_good(chunk, cut)
+        if not good:
             return None
-        run = Run(next(self._ordinals), self._base + self._at, parts, gap)
-        self._ordinals = itertools.count(run.ordinal + len(parts))
-        self._at = min(self._at + sum(map(len, parts)) + len(parts) * gap, len(self._buffer))
+        chunk = chunk[: cut.ends[good - 1]]
+        sizes = (cut.ends - cut.starts)[:good]
+        text = chunk.replace(_DELIMITERS[cut.gap], b"") if cut.gap else chunk
+        run = Run(next(self._ordinals), self._base + self._at, text, sizes, cut.gap)
+        self._ordinals = itertools.count(run.ordinal + good)
+        self._at = min(self._at + len(chunk) + cut.gap, len(self._buffer))
         self._last_was_good = True
         return run
 
-    def _parts(self) -> tuple[list[bytes], int]:
-        """The window cut between objects, and how many bytes each cut takes; [] where it varies."""
-        end = len(self._buffer)
-        if not self._ended or self._is_cut:
-            end = max(self._buffer.rfind(b"\n"), self._buffer.rfind(b"}{") + 1)
-        chunk = self._buffer[self._at : end].rstrip(_BLANK)
-        if not chunk or chunk[0] != _OPENING or chunk[-1] != _CLOSING:
-            return [], 0
-        places = np.frombuffer(chunk, np.uint8)
-        feeds = np.flatnonzero(places == _LF)
-        if not len(feeds):
-            return [b"{%b}" % inside for inside in chunk[1:-1].split(b"}{")], 0
-        gap = 2 if places[feeds[0] - 1] == _CR else 1
-        is_regular = (
-            (places[feeds + 1] == _OPENING).all()
-            and (places[feeds - gap] == _CLOSING).all()
-            and (gap == 1 or (places[feeds - 1] == _CR).all())
-        )
-        return chunk.split(b"\n" if gap == 1 else b"\r\n") if is_regular else [], gap
-
-    def _cut_to_good_objects(self, parts: list[bytes]) -> None:
-        """Keep the parts up to the first that is no good object."""
-        waiting = iter(parts)
-        try:
-            deque(map(_skip_object, waiting), maxlen=0)
-            good = len(parts)
-        except (ValueError, RecursionError):
-            good = len(parts) - waiting.__length_hint__() - 1
+    def _count_good(self, chunk: bytes, cut: "_Cut") -> int:
+        """How many parts of the chunk, from its start, are good objects."""
+        good = _count_objects(chunk, cut)
+        sizes = (cut.ends - cut.starts)[:good]
         suspicious = min(self._limit, 2 * MAX_DEPTH)
-        del parts[good:]
-        if max(map(len, parts), default=0) > suspicious:
-            sizes = ((at, len(part)) for at, part in enumerate(parts))
-            longer = ((at, size) for at, size in sizes if size > suspicious)
-            bad = (at for at, size in longer if size > self._limit or _is_too_deep(parts[at]))
-            del parts[next(bad, good) :]
-        if not _is_utf8(b"\n".join(parts)):
-            del parts[next(at for at, part in enumerate(parts) if not _is_utf8(part)) :]
+        for at in np.flatnonzero(sizes > suspicious).tolist():
+            if sizes[at] > self._limit or _is_too_deep(cut.part(chunk, at)):
+                good = at
+                break
+        if good and not _is_utf8(chunk[: cut.ends[good - 1]]):
+            good = next(at for at in range(good) if not _is_utf8(cut.part(chunk, at)))
+        return good
 
     # Values whose end is easily guessed
 
@@ -715,6 +704,70 @@ class _Splitter:
             yield self._record(self._break.garbage[: self._limit], end, self._break.reason)
         elif self._in_array and self._last_was_good:
             yield self._record(b"", end, "truncated_json")
+
+
+class _Cut(NamedTuple):
+    """Where a chunk is cut into parts that start with a brace and end with one.
+
+    gap: bytes between two parts; the same everywhere.
+    is_sure: nowhere but at the cuts can one object end and another follow.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    gap: int
+    is_sure: bool
+
+    def part(self, chunk: bytes, at: int) -> bytes:
+        return chunk[self.starts[at] : self.ends[at]]
+
+
+_DELIMITERS = (b"", b"\n", b"\r\n")  # by their length
+
+
+def _cut_into_objects(chunk: bytes) -> _Cut | None:
+    """Cut between lines, or where there are none at every ``}{``; None where the gap varies."""
+    if not chunk or chunk[0] != _OPENING or chunk[-1] != _CLOSING:
+        return None
+    places = np.frombuffer(chunk, np.uint8)
+    closings = np.flatnonzero(places[:-1] == _CLOSING)
+    following = places[closings + 1]
+    feeds = np.flatnonzero(places == _LF)
+    if not len(feeds):
+        gap, ends = 0, closings[following == _OPENING] + 1
+    else:
+        gap = 2 if places[feeds[0] - 1] == _CR else 1
+        is_regular = (
+            (places[feeds + 1] == _OPENING).all()
+            and (places[feeds - gap] == _CLOSING).all()
+            and (gap == 1 or (places[feeds - 1] == _CR).all())
+        )
+        if not is_regular:
+            return None
+        ends = feeds - gap + 1
+    is_sure = np.count_nonzero(_MAY_FOLLOW_A_VALUE[following]) == len(ends)
+    starts = np.concatenate([[0], ends + gap])
+    return _Cut(starts, np.concatenate([ends, [len(chunk)]]), gap, is_sure)
+
+
+def _count_objects(chunk: bytes, cut: _Cut) -> int:
+    """How many parts from the start are JSON objects.
+
+    The decoder of lines goes by values, and does not care for line ends. Where values can end at
+    the cuts only, and are as many as the parts, each part is one.
+    """
+    count = len(cut.ends)
+    try:
+        if cut.is_sure and len(_any_object.decode_lines(chunk)) == count:
+            return count
+    except (ValueError, RecursionError):
+        pass
+    for at in range(count):
+        try:
+            _any_object.decode(cut.part(chunk, at))
+        except (ValueError, RecursionError):
+            return at
+    return count
 
 
 def _is_utf8(data: bytes, *, whole: bool = True) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -91,11 +90,14 @@ class _Columns:
     def _start(self) -> None:
         self.rows = 0
         self._bytes = 0
-        self._data: list[bytes | None] = []
-        self._ordinal: list[int | None] = []
-        self._offset: list[int | None] = []
-        self._errors: dict[int, Record] = {}  # by row
-        self._ends: dict[int, tuple[int, int]] = {}  # `received` and `broken` by row
+        # The good records' bytes, and of each row how many of them are its own, its ordinal and
+        # its offset. Rows without `data`, or without a place, are noted by their number.
+        self._texts: list[bytes] = []
+        self._sizes: list[np.ndarray] = []
+        self._ordinals: list[np.ndarray] = []
+        self._offsets: list[np.ndarray] = []
+        self._errors: dict[int, Record] = {}
+        self._ends: dict[int, tuple[int, int]] = {}  # `received` and `broken`
         self._objects: list[ObjectVersion] = []
         self._rows_of: list[int] = []  # each of them
 
@@ -105,30 +107,37 @@ class _Columns:
 
     def add(self, item: ObjectVersion, piece: Record | Run) -> None:
         if isinstance(piece, Run):
-            count, sizes = len(piece.data), list(map(len, piece.data))
-            self._data += piece.data
-            self._ordinal += range(piece.ordinal, piece.ordinal + count)
-            places = accumulate((size + piece.gap for size in sizes), initial=piece.offset)
-            self._offset += islice(places, count)
-            self._bytes += sum(sizes)
+            count = len(piece.sizes)
+            places = np.cumsum(piece.sizes + piece.gap)
+            offsets = np.concatenate([[0], places[:-1]]) + piece.offset
+            ordinals = np.arange(piece.ordinal, piece.ordinal + count)
+            self._append(piece.text, piece.sizes, ordinals, offsets)
         else:
             count = 1
+            text = piece.data
             if piece.error is not None:
                 self._errors[self.rows] = piece
                 self._broken += 1
-            self._data.append(piece.data if piece.error is None else None)
-            self._ordinal.append(piece.ordinal)
-            self._offset.append(piece.offset)
-            self._bytes += len(piece.data)
+                self._bytes += len(text)
+                text = b""
+            self._append(text, *map(_one, (len(text), piece.ordinal, piece.offset)))
         self._received += count
         self._count(item, count)
 
     def close_object(self, item: ObjectVersion) -> None:
         self._ends[self.rows] = (self._received, self._broken)
         self._received = self._broken = 0
-        for column in (self._data, self._ordinal, self._offset):
-            column.append(None)
+        self._append(b"", *map(_one, (0, 0, 0)))
         self._count(item, 1)
+
+    def _append(
+        self, text: bytes, sizes: np.ndarray, ordinals: np.ndarray, offsets: np.ndarray
+    ) -> None:
+        self._texts.append(text)
+        self._sizes.append(sizes)
+        self._ordinals.append(ordinals)
+        self._offsets.append(offsets)
+        self._bytes += len(text)
 
     def _count(self, item: ObjectVersion, rows: int) -> None:
         self.rows += rows
@@ -140,32 +149,58 @@ class _Columns:
     def flush(self) -> pa.RecordBatch:
         """The rows since the last flush."""
         place = pa.array(np.repeat(np.arange(len(self._objects)), self._rows_of))
-
-        def sparse(values: dict[int, Any]) -> list[Any]:
-            column = [None] * self.rows
-            for row, value in values.items():
-                column[row] = value
-            return column
-
+        is_end = self._mask(self._ends)
         columns = {
-            "data": self._data,
-            "raw": sparse({row: bad.data for row, bad in self._errors.items()}),
-            "error": sparse({row: bad.error for row, bad in self._errors.items()}),
-            "ordinal": self._ordinal,
-            "offset_bytes": self._offset,
+            "data": self._data(is_end | self._mask(self._errors)),
+            "raw": {row: bad.data for row, bad in self._errors.items()},
+            "error": {row: bad.error for row, bad in self._errors.items()},
+            "ordinal": pa.array(np.concatenate(self._ordinals), mask=is_end),
+            "offset_bytes": pa.array(np.concatenate(self._offsets), mask=is_end),
             "bucket": [item.bucket for item in self._objects],
             "key": [item.key for item in self._objects],
             "version": [item.version for item in self._objects],
             "size_bytes": [item.size_bytes for item in self._objects],
             "modified_at": [item.modified_ms * 1000 for item in self._objects],
-            "received": sparse({row: received for row, (received, _) in self._ends.items()}),
-            "broken": sparse({row: broken for row, (_, broken) in self._ends.items()}),
+            "received": {row: received for row, (received, _) in self._ends.items()},
+            "broken": {row: broken for row, (_, broken) in self._ends.items()},
         }
-        arrays = [pa.array(columns[field.name], field.type) for field in self._SCHEMA]
-        arrays = [array if len(array) == self.rows else array.take(place) for array in arrays]
+        arrays = []
+        for field in self._SCHEMA:
+            column = columns[field.name]
+            if isinstance(column, list):
+                column = pa.array(column, field.type).take(place)
+            elif isinstance(column, dict):
+                column = self._sparse(column, field.type)
+            arrays.append(column)
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._SCHEMA)
         self._start()
         return batch
+
+    def _mask(self, rows: Iterable[int]) -> np.ndarray:
+        mask = np.zeros(self.rows, bool)
+        mask[list(rows)] = True
+        return mask
+
+    def _data(self, is_null: np.ndarray) -> pa.Array:
+        """The column as it lies in memory: no record becomes a Python object."""
+        places = np.zeros(self.rows + 1, np.int32)
+        np.cumsum(np.concatenate(self._sizes), out=places[1:])
+        is_there = np.packbits(~is_null, bitorder="little")
+        buffers = [pa.py_buffer(part) for part in (is_there, places, b"".join(self._texts))]
+        return pa.StringArray.from_buffers(self.rows, buffers[1], buffers[2], buffers[0])
+
+    def _sparse(self, values: dict[int, Any], kind: pa.DataType) -> pa.Array:
+        """A column of which most rows have no value."""
+        if not values:
+            return pa.nulls(self.rows, kind)
+        column: list[Any] = [None] * self.rows
+        for row, value in values.items():
+            column[row] = value
+        return pa.array(column, kind)
+
+
+def _one(value: int) -> np.ndarray:
+    return np.array([value], np.int64)
 
 
 class JsonRows(RowFormat):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from loaders.sources.clients import ClientSettings, client
 from loaders.sources.ddl import parse_columns
 
 _DECIMAL_DIGITS = 38
@@ -186,35 +188,33 @@ class UnknownFieldError(Exception):
     """Ends the query: what is new, where, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaStore:
-    """The versions of a stream's schema: <schemaLocation>/_schemas/0, 1, …, each a JSON file.
+class SchemaStore(ABC):
+    """The versions of a stream's schema: <schemaLocation>/_schemas/0, 1, …, each a JSON text.
 
-    Workers add versions, so on a cluster the folder must be one that all of them share.
+    Workers add versions, and of several that add the same one a single one succeeds.
     """
 
-    folder: Path
+    @abstractmethod
+    def _numbers(self) -> list[int]:
+        """The versions that there are."""
+
+    @abstractmethod
+    def _read(self, version: int) -> bytes: ...
+
+    @abstractmethod
+    def _write_new(self, version: int, text: bytes) -> bool:
+        """Write a version, whole and at once; False when it is there."""
 
     def latest(self) -> tuple[int, StructType] | None:
         """The newest version with its number, if there is one."""
-        numbers = [int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdecimal()]
+        numbers = self._numbers()
         if not numbers:
             return None
-        path = self.folder / str(max(numbers))
-        return max(numbers), StructType.fromJson(json.loads(path.read_text()))
+        return max(numbers), StructType.fromJson(json.loads(self._read(max(numbers))))
 
     def add(self, version: int, schema: StructType) -> bool:
         """Write a version; False when another process was first."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f".{uuid.uuid4().hex}"
-        draft.write_text(json.dumps(schema.jsonValue(), indent=1))
-        try:
-            os.link(draft, self.folder / str(version))
-        except FileExistsError:
-            return False
-        finally:
-            draft.unlink()
-        return True
+        return self._write_new(version, json.dumps(schema.jsonValue(), indent=1).encode())
 
     def evolve(self, seen: StructType) -> tuple[int, StructType]:
         """Grow the newest version by what was seen; returns what is the newest then."""
@@ -225,6 +225,78 @@ class SchemaStore:
                 return version, known
             if self.add(version + 1, grown):  # type: ignore[arg-type]
                 return version + 1, grown  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSchemas(SchemaStore):
+    """In a folder, which on a cluster must be one that all workers share."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def _numbers(self) -> list[int]:
+        return [int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdecimal()]
+
+    def _read(self, version: int) -> bytes:
+        return (self.folder / str(version)).read_bytes()
+
+    def _write_new(self, version: int, text: bytes) -> bool:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".{uuid.uuid4().hex}"
+        draft.write_bytes(text)
+        try:
+            os.link(draft, self.folder / str(version))
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink()
+        return True
+
+
+# The second: another one is writing it at this moment.
+_ANOTHER_WAS_FIRST = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSchemas(SchemaStore):
+    """In a bucket. S3 writes an object whole, and on a condition only where there is none."""
+
+    bucket: str
+    prefix: str
+    client: ClientSettings
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix.rstrip('/')}"
+
+    def _numbers(self) -> list[int]:
+        pages = client("s3", self.client).get_paginator("list_objects_v2")
+        names = (
+            item["Key"].removeprefix(self.prefix)
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix)
+            for item in page.get("Contents", ())
+        )
+        return [int(name) for name in names if name.isdecimal()]
+
+    def _read(self, version: int) -> bytes:
+        found = client("s3", self.client).get_object(
+            Bucket=self.bucket, Key=f"{self.prefix}{version}"
+        )
+        return found["Body"].read()
+
+    def _write_new(self, version: int, text: bytes) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            client("s3", self.client).put_object(
+                Bucket=self.bucket, Key=f"{self.prefix}{version}", Body=text, IfNoneMatch="*"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _ANOTHER_WAS_FIRST:
+                return False
+            raise
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,5 +328,5 @@ class Evolution:
         names = ", ".join(added_columns(schema, kept))
         return UnknownFieldError(
             f"new columns {names} in {found.path}: they stand in the schema now, version {version} "
-            f"in {self.store.folder}; start the query again"
+            f"in {self.store}; start the query again"
         )

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import demo.__main__ as command
-from demo import build, stocks, summary
+from demo import build, stocks, summary, use_cases
 from demo.stocks import Delivery
 from loaders.dbt_project import BuildError, DbtProject, Result
 from loaders.session import PROJECT_ROOT
@@ -143,7 +143,7 @@ def test_a_failed_build_names_the_node_and_the_cause_in_one_line():
     ],
 )
 def test_what_was_new_is_said_in_words(delivery, words):
-    assert command.describe(delivery) == words
+    assert use_cases.describe(delivery) == words
 
 
 # ---- how it ends
@@ -160,7 +160,7 @@ def test_an_unwritable_root_is_one_line_and_exit_code_1(main, tmp_path, monkeypa
 
 def test_an_unknown_use_case_is_refused_with_those_there_are(main, capsys):
     assert main("--only", "games") == 2
-    assert "'games' is not 'stocks'" in capsys.readouterr().err
+    assert "'games' is not one of 'stocks', 'video'" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_one_line_and_exit_code_1(tmp_path):
@@ -192,7 +192,7 @@ def test_the_embedded_aws_is_stopped_whatever_ends_the_demo(
 ):
     endpoints = []
 
-    def interrupted():
+    def interrupted(cases):
         endpoints.append(os.environ["AWS_ENDPOINT_URL"])
         raise trouble
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from demo.video import __main__ as command
-from demo.video import audience, steering, world, writers
+from demo.video import audience, delivery, steering, world, writers
 from demo.video.cdn_log import CdnLog, LogObject, reference_row, v2_row
 from demo.video.simulator import PlayerEvent, Settings, Simulator
 
@@ -295,3 +296,28 @@ def test_the_ranges_are_published_as_range_databases_are(tmp_path):
 def test_speed_is_printed():
     outcome = CliRunner().invoke(command.cli, ["speed", "--minutes", "0.2", "--attempts", "20"])
     assert "events/s on one core" in outcome.output
+
+
+# ---- of the demo
+
+
+def test_the_demo_sends_the_viewers_of_the_last_minutes_the_same_for_the_same_minute(
+    kinesis, monkeypatch
+):
+    s3 = boto3.client("s3")
+    monkeypatch.setattr(delivery, "MINUTES", 2)
+    monkeypatch.setattr(delivery, "SLOW_MINUTES", (0, 1))
+    delivery.prepare(kinesis, s3)
+    ranges = s3.list_objects_v2(Bucket=writers.BUCKET, Prefix=delivery.RANGES)["Contents"]
+    assert len(ranges) == 2
+    delivery.prepare(kinesis, s3)  # what is there stays
+    again = s3.list_objects_v2(Bucket=writers.BUCKET, Prefix=delivery.RANGES)["Contents"]
+    assert [item["LastModified"] for item in again] == [item["LastModified"] for item in ranges]
+
+    now = datetime.fromtimestamp(EVENING / 1000, UTC)
+    sent = delivery.produce(kinesis, s3, now=now)
+    first = Counter(r["Data"] for r in stream_records(kinesis, writers.STREAM))
+    assert first.total() == sent.events > 100
+    assert delivery.produce(kinesis, s3, now=now) == sent
+    both = Counter(r["Data"] for r in stream_records(kinesis, writers.STREAM))
+    assert both == first + first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,8 @@ class Sender:
         self.name = f"faults-{uuid.uuid4().hex[:8]}"
         self.kept: Counter[Place] = Counter()
         self.quarantined: Counter[Place] = Counter()
+        self.listed: dict[str, bytes] = {}
+        self._awaited: dict[str, bytes] = {}  # announced, and not there yet
         self._sent = 0
         self._s3, self._sqs = boto3.client("s3"), boto3.client("sqs")
         self._kinesis = boto3.client("kinesis", endpoint_url=kinesis_url)
@@ -85,6 +88,11 @@ class Sender:
             "announced": {"source": "s3-sqs", "queue_url": self.queue_url},
             "events": {"source": "kinesis", "stream": self.name},
         }
+        feeds["listed"] |= {
+            "clean_source": "MOVE",
+            "clean_source_retention": "0 seconds",
+            "clean_source_destination": f"s3://{self.name}/archive/",
+        }
         entries = {name: {**feed, **described, "table": name} for name, feed in feeds.items()}
         path = self.root / "feeds.yml"
         path.write_text(yaml.safe_dump({"feeds": entries}))
@@ -97,6 +105,7 @@ class Sender:
         key = self._put("announced", [self._record(), self._record(), b"\xff\xfe"])
         self._put("announced", [self._record()])
         self._announce_again(key)
+        self._announce_ahead([self._record(), b'{"broken":', self._record()])
         unreadable = f"no notification, {self._number()}"
         message = self._sqs.send_message(QueueUrl=self.queue_url, MessageBody=unreadable)
         self.quarantined["announced", message["MessageId"], 0, unreadable.encode()] += 1
@@ -112,15 +121,37 @@ class Sender:
         return f'{{"n":  {number}, "x": 1.{number % 10}0}}'.encode()
 
     def _put(self, feed: str, records: list[bytes]) -> str:
+        key, body = self._expect(feed, records)
+        self._s3.put_object(Bucket=self.name, Key=key, Body=body)
+        if feed == "listed":
+            self.listed[key.removeprefix("listed/")] = body
+        return key
+
+    def _expect(self, feed: str, records: list[bytes]) -> tuple[str, bytes]:
+        """A key for an object of these records, and its bytes."""
         key = f"{feed}/{self._number()}.json"
-        self._s3.put_object(Bucket=self.name, Key=key, Body=b"\n".join(records))
         for ordinal, record in enumerate(records):
             is_good = record.startswith(b'{"n"')
             (self.kept if is_good else self.quarantined)[feed, key, ordinal, record] += 1
-        return key
+        return key, b"\n".join(records)
+
+    def _announce_ahead(self, records: list[bytes]) -> None:
+        """An object that is not there until it is brought back: quarantine, and then a replay."""
+        key, body = self._expect("announced", records)
+        self._awaited[key] = body
+        self._announce(key, hashlib.md5(body, usedforsecurity=False).hexdigest())
+
+    def bring_back(self) -> None:
+        """Put the objects that were announced and are not there."""
+        while self._awaited:
+            key, body = self._awaited.popitem()
+            self._s3.put_object(Bucket=self.name, Key=key, Body=body)
 
     def _announce_again(self, key: str) -> None:
-        etag = self._s3.head_object(Bucket=self.name, Key=key)["ETag"].strip('"')
+        found = self._s3.head_object(Bucket=self.name, Key=key)
+        self._announce(key, found["ETag"].strip('"'))
+
+    def _announce(self, key: str, etag: str) -> None:
         record = {
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
@@ -149,6 +180,19 @@ class Sender:
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )["Attributes"]
         return sum(map(int, attributes.values()))
+
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        """Bytes of what lies under a prefix, by what follows that."""
+        pages = self._s3.get_paginator("list_objects_v2")
+        keys = [
+            item["Key"]
+            for page in pages.paginate(Bucket=self.name, Prefix=prefix)
+            for item in page.get("Contents", ())
+        ]
+        return {
+            key.removeprefix(prefix): self._s3.get_object(Bucket=self.name, Key=key)["Body"].read()
+            for key in keys
+        }
 
     # What the tables have of it.
 
@@ -181,7 +225,8 @@ class Sender:
 class Life:
     """One process of the loader; Spark starts at once, loading when told.
 
-    One that is to be killed loads the one feed, others load all.
+    One that is to be killed loads the one feed, others load all. Those that are to be killed in a
+    replay, and others, replay the quarantine of the announced feed too.
     """
 
     def __init__(self, sender: Sender, feeds: Path, kill: Kill | None) -> None:
@@ -197,6 +242,9 @@ class Life:
             "KILL_AT": f"{kill.step} {kill.number}" if kill else "never 1",
         }
         names = [kill.feed] if kill else FEEDS
+        self._replays = kill is None or kill.step.startswith("replay")
+        if self._replays:
+            environment["REPLAY"] = ANNOUNCED
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, FOLDER / "loader_process.py", feeds, *names],
@@ -207,18 +255,30 @@ class Life:
                 start_new_session=True,
             )
 
-    def load(self) -> bool:
+    def load(self, before_replay: Callable[[], None]) -> bool:
         """Load until killed or done; returns whether it was killed.
+
+        Args:
+            before_replay: what is to be done between loading and a replay.
 
         Raises:
             AssertionError: it ended by something else; with the end of its log.
         """
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n", self._last_words()
+        if self._replays:
+            self._tell("go")
+            if self._process.stdout.readline() == b"loaded\n":
+                before_replay()
         self._process.communicate(b"go\n", timeout=LOAD_TIMEOUT_S)
         code = self._process.returncode
         assert code in (0, -signal.SIGKILL), f"{self.kill}: exit {code}: {self._last_words()}"
         return code != 0
+
+    def _tell(self, word: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n".encode())
+        self._process.stdin.flush()
 
     def end(self) -> None:
         """Kill it if it still is there, its JVM too."""

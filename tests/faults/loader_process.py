@@ -1,7 +1,8 @@
 """A loader to be killed: starts Spark, waits for a line, loads once what its feeds have.
 
-python loader_process.py FEEDS_FILE FEED… The metastore is kept in memory, which starts sooner; so
-each process finds the bronze tables by their files alone.
+python loader_process.py FEEDS_FILE FEED… With REPLAY=FEED it then says so, waits for another line,
+and replays what that feed has in quarantine. The metastore is kept in memory, which starts sooner;
+so each process finds the bronze tables by their files alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from loaders.feeds import read_feeds
+from loaders.replay import replay
 from loaders.run import run_once
 from loaders.session import prepare_root, spark_settings
 
@@ -30,6 +32,10 @@ def main(feeds_file: Path, names: list[str]) -> None:
     failed = run_once(spark, [feeds[name] for name in names], lambda _: None)
     if failed:
         sys.exit(str(failed))
+    if "REPLAY" in os.environ:
+        print("loaded", flush=True)
+        sys.stdin.readline()
+        replay(spark, feeds[os.environ["REPLAY"]])
 
 
 if __name__ == "__main__":

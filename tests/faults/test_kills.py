@@ -24,6 +24,20 @@ OF_OBJECTS = (
     "before the commit of ledger",
     "after the commit of ledger",
 )
+OF_A_REPLAY = (
+    "replay: before its plan stands",
+    "replay: after its plan stands",
+    "replay: before the commit of announced",
+    "replay: after the commit of announced",
+    "replay: before the commit of quarantine",
+    "replay: after the commit of quarantine",
+    "replay: before the delete from quarantine",
+    "replay: after the delete from quarantine",
+    "replay: before the commit of ledger",
+    "replay: after the commit of ledger",
+    "replay: before its folder goes",
+    "replay: after its folder goes",
+)
 STEPS = {
     ANNOUNCED: (
         *OF_OBJECTS,
@@ -32,8 +46,17 @@ STEPS = {
         "after the commit of announced",
         "before the delete of messages",
         "after the delete of messages",
+        *OF_A_REPLAY,
     ),
-    LISTED: (*OF_OBJECTS, "before the commit of listed", "after the commit of listed"),
+    LISTED: (
+        *OF_OBJECTS,
+        "before the commit of listed",
+        "after the commit of listed",
+        "before the delete of a copied object",
+        "after the delete of a copied object",
+        "before moved objects are noted",
+        "after moved objects are noted",
+    ),
     EVENTS: (
         "shards planned",
         "offset of shards logged",
@@ -76,7 +99,7 @@ def test_a_loader_killed_at_every_step_loads_each_record_once(
                     sender.send()
                 elif survived[-1:] == [None] and sender.messages_left() == 0:
                     break
-                if not life.load():
+                if not life.load(sender.bring_back):
                     survived.append(life.kill)
 
         # Only a step that is reached more than once may have been survived.
@@ -84,6 +107,8 @@ def test_a_loader_killed_at_every_step_loads_each_record_once(
         assert sender.messages_left() == 0, told
         assert sender.in_bronze() == sender.kept, told
         assert sender.in_quarantine() == sender.quarantined, told
+        assert sender.objects("listed/") == {}, told
+        assert sender.objects("archive/") == sender.listed, told
         ledger = sender.ledger()
         assert [
             row

@@ -17,7 +17,7 @@ from loaders.sources.ddl import parse_columns
 from loaders.sources.object_stream import ObjectStreamReader
 from loaders.sources.objects import glob_pattern, parse_location
 from loaders.sources.options import interval_option
-from loaders.sources.schemas import SchemaStore, UnknownFieldError
+from loaders.sources.schemas import FolderSchemas, UnknownFieldError
 
 METADATA = (
     "_metadata struct<file_path: string, file_name: string, file_size: bigint, "
@@ -88,7 +88,7 @@ def test_the_schema_is_kept_and_a_later_hint_makes_a_new_version(
     assert source(folder, schemaLocation=location).schema() == first
     hinted = source(folder, schemaLocation=location, schemaHints="id bigint").schema()
     assert hinted == schema_of("id bigint, when string, _rescued_data string")
-    assert SchemaStore(tmp_path / "location" / "_schemas").latest() == (1, hinted)
+    assert FolderSchemas(tmp_path / "location" / "_schemas").latest() == (1, hinted)
 
 
 def inferred(folder: Path, **options: str) -> ObjectStreamReader:
@@ -365,7 +365,8 @@ def test_an_interval_that_is_none_names_the_option_and_the_value(text: str) -> N
             {"schemaHints": "_metadata struct<path: string>"},
             "the column _metadata is struct<path:string>: it holds struct<file_path: string",
         ),
-        ({"schemaLocation": "s3://b/x"}, "cloudFiles.schemaLocation is 's3://b/x'"),
+        ({"schemaLocation": "gs://b/x"}, "schemaLocation is 'gs://b/x': give a folder or s3://"),
+        ({"schemaLocation": "/a/*"}, r"schemaLocation is '/a/\*': give a folder or s3://"),
         ({"includeExistingFiles": "no"}, "cloudFiles.includeExistingFiles is 'no'"),
         ({"backfillInterval": "daily"}, "cloudFiles.backfillInterval is 'daily'"),
         (

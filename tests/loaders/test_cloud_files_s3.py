@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from loaders.sources.cloud_files import CloudFiles
 from loaders.sources.object_state import ObjectState
 from loaders.sources.object_stream import ObjectStreamReader
 from loaders.sources.objects import ObjectGone, ObjectVersion, delete_object
+from loaders.sources.schemas import BucketSchemas
 
 SCHEMA = StructType([StructField("n", LongType())])
 DAYS_MS = 86_400_000
@@ -61,6 +63,42 @@ def plan(run: ObjectStreamReader, offset: dict | None = None) -> dict:
 
 def keys(offset: dict) -> list[str]:
     return [item[1] for item in offset["files"]]
+
+
+def test_the_schema_may_be_kept_in_a_bucket(
+    s3: Any, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path))
+    s3.put_object(Bucket=bucket, Key="in/a.json", Body=b'{"n":1}')
+    options = {
+        "path": f"s3://{bucket}/in/",
+        "cloudFiles.format": "json",
+        "cloudFiles.schemaLocation": f"s3://{bucket}/schemas/in/",
+    }
+    first = CloudFiles(options).schema()
+    s3.delete_object(Bucket=bucket, Key="in/a.json")  # nothing is left to infer it from
+    again = CloudFiles(options)
+    assert (again.schema(), first.names) == (first, ["n", "_rescued_data"])
+    run = again.streamReader(first)
+    plan(run)
+    # The state, which is written to in place, is not.
+    assert list((tmp_path / "checkpoints" / "objects").glob("*.sqlite"))
+    kept = s3.list_objects_v2(Bucket=bucket, Prefix="schemas/")["Contents"]
+    assert [item["Key"] for item in kept] == ["schemas/in/_schemas/0"]
+
+
+def test_of_workers_that_add_the_same_version_in_a_bucket_one_succeeds(bucket: str) -> None:
+    store = BucketSchemas(bucket, "x/_schemas/", ())
+    names = [f"c{n}" for n in range(8)]
+    schemas = [StructType([StructField(name, LongType())]) for name in names]
+    with ThreadPoolExecutor(len(schemas)) as pool:
+        won = list(pool.map(lambda schema: store.add(0, schema), schemas))
+    assert sum(won) == 1
+    assert store.latest() == (0, schemas[won.index(True)])
+    with ThreadPoolExecutor(len(schemas)) as pool:
+        list(pool.map(store.evolve, schemas))
+    version, grown = store.latest() or (-1, StructType([]))
+    assert (version, sorted(grown.names)) == (7, names)
 
 
 def test_a_listing_with_wildcards_asks_for_the_fixed_prefix_and_takes_what_fits(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders.kinds import flaw
-from loaders.sources.records import ERRORS
+from loaders.kinds import flaw, judge
+from loaders.sources.records import ERRORS, MAX_RECORD_BYTES
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -54,3 +56,14 @@ def test_a_reason_is_one_that_objects_have_too(payload: bytes) -> None:
 )
 def test_a_broken_record_is_told_why(payload: bytes, reason: str | None) -> None:
     assert flaw(payload) == reason
+    if not payload.startswith(b"\x1f\x8b"):
+        assert judge(payload) == (reason, None)
+
+
+def test_what_a_producer_compressed_is_kept_unpacked() -> None:
+    envelope = b'{"messageType":"DATA_MESSAGE","logEvents":[]}'
+    for pack in (gzip.compress, zstandard.compress):
+        assert judge(pack(envelope)) == (None, envelope)
+        assert judge(pack(b"{}{}")) == ("invalid_json", b"{}{}")
+    assert judge(gzip.compress(envelope)[:-9]) == ("truncated_gzip", None)
+    assert judge(gzip.compress(b"[" + b"1," * MAX_RECORD_BYTES)) == ("record_too_large", None)

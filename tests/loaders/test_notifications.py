@@ -17,7 +17,7 @@ from loaders.sources import discovery
 from loaders.sources.discovery import Notifications
 from loaders.sources.object_state import ObjectState
 from loaders.sources.object_stream import ObjectStreamReader, StreamSettings
-from loaders.sources.objects import ObjectGone, ObjectVersion, read_object
+from loaders.sources.objects import OBJECT, OVERWRITE, ObjectGone, ObjectVersion, read_object
 from loaders.sources.row_formats import RecordRows
 
 MAX_RECEIVES = 3
@@ -40,12 +40,15 @@ class Queue:
         )["QueueUrl"]
         self.path = folder / "state.sqlite"
 
-    def announce(self, key: str) -> None:
+    def announce(self, key: str, **changes: str) -> None:
         record = {
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
             "eventName": "ObjectCreated:Put",
-            "s3": {"bucket": {"name": "b"}, "object": {"key": key, "eTag": "e", "size": 1}},
+            "s3": {
+                "bucket": {"name": "b"},
+                "object": {"key": key, "eTag": "e", "size": 1, **changes},
+            },
         }
         self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps({"Records": [record]}))
 
@@ -115,6 +118,14 @@ def test_a_good_message_outlives_restarts_and_is_deleted_in_the_end(
         "mostReceives": MAX_RECEIVES,
         "unreadableMessages": 0,
     }
+
+
+def test_of_versions_announced_out_of_order_the_one_written_first_is_read(queue: Queue) -> None:
+    queue.announce("k", eTag="e2", versionId="2", sequencer="00A1")
+    queue.announce("k", eTag="e1", versionId="1", sequencer="009FF")
+    _, state = queue.receive()
+    found = {(item.version, item.kind) for item in state.waiting(10, None)}
+    assert found == {("e1", OBJECT), ("e2", OVERWRITE)}
 
 
 def test_a_message_that_no_loader_survives_goes_to_the_dead_letters_and_its_object_is_known(

@@ -606,6 +606,25 @@ def test_records_are_those_of_the_slow_reference(data, limit, read, text, look_a
     assert found == slow_split(data, limit, look_ahead)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        # As many values as there are cuts, in other places.
+        b'{"a":"}{"} {"b":1}',
+        b'{"a":"}{"}\n{"b":1}{"c":2}',
+        b'{"a":"}\n{"}\n{"b":1}{"c":2}',
+        b'{"a":"}\r\n{"}\r\n{"b":1} {"c":2}',
+        b'{"a":1}{"b":2}\n{"c":{"d":3} }\n{"e":4}',
+        # Bytes that the decoder passes over, and nesting that it accepts.
+        b'{"a":"\xff"}\n{"b":1}',
+        b'{"a":1}\n{"b":' + b"[" * 300 + b"]" * 300 + b"}",
+    ],
+)
+def test_as_many_values_as_parts_are_not_taken_for_the_parts(data):
+    for tail in (b"", b"\n", b"\r\n{}", b"{}"):  # what is cut is what has more behind it
+        assert split(data + tail) == slow_split(data + tail, 10 * 2**20, 2**20)
+
+
 @settings(UNTIMED, max_examples=200)
 @given(data=st.one_of(soup, streams(), st.binary()))
 def test_what_stands_between_the_records_is_only_what_separates(data):

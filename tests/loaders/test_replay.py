@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loaders.kinds import Kind, Objects, StreamRecords
-from loaders.replay import BRONZE_COLUMNS, Quarantined, Reading, one_record, read_again
+from loaders.replay import _STAGED, BRONZE_COLUMNS, Quarantined, Reading, one_record, read_again
 from loaders.sources.objects import ObjectVersion
 from loaders.sources.records import ERRORS, Record, split_records
 from loaders.sources.s3_events import ObjectRef
@@ -158,11 +158,16 @@ def a_message(*keys: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", [Objects, StreamRecords])
-def test_every_column_of_bronze_is_replayed_but_the_partition_key(kind: type[Kind]) -> None:
+def test_every_column_of_bronze_is_replayed(kind: type[Kind]) -> None:
     names = [column.split()[0] for column in f"data string, {kind.provenance}".split(",")]
-    assert [name for name in names if BRONZE_COLUMNS[name] is None] == [
-        name for name in names if name == "_partition_key"
-    ]
+    staged = {"batch_id", "ingested_at", *_STAGED.names}  # the first two by _apply
+    assert {BRONZE_COLUMNS[name] for name in names} <= staged
+
+
+def test_a_record_of_a_stream_keeps_its_partition_key_and_its_time() -> None:
+    row = a_row("invalid_json", b"1", partition_key="player-7", modified_ms=5000)
+    (reading,) = read_again(row, never, all_new) or []
+    assert (reading.partition_key, reading.modified_ms) == ("player-7", 5000)
 
 
 def test_a_message_that_can_be_read_gives_the_objects_that_were_not_loaded() -> None:

@@ -34,8 +34,8 @@ from loaders.sources.ddl import parse_columns
 from loaders.sources.json_columns import ColumnParser
 from loaders.sources.schemas import (
     Evolution,
+    FolderSchemas,
     NewColumns,
-    SchemaStore,
     added_columns,
     apply_hints,
     grow,
@@ -187,7 +187,7 @@ def test_new_columns_and_fields_come_last_and_known_types_stay() -> None:
 
 
 def test_versions_are_kept_and_growing_twice_adds_one(tmp_path: Path) -> None:
-    store = SchemaStore(tmp_path / "_schemas")
+    store = FolderSchemas(tmp_path / "_schemas")
     assert store.latest() is None
     assert store.add(0, schema_of("a int"))
     assert not store.add(0, schema_of("b int"))
@@ -203,14 +203,14 @@ def parse(schema: str, record: str, evolution: Evolution | None = None) -> dict[
 
 
 def test_a_key_in_another_case_is_rescued_and_no_new_column(tmp_path: Path) -> None:
-    evolution = Evolution(typed=True, store=SchemaStore(tmp_path))
+    evolution = Evolution(typed=True, store=FolderSchemas(tmp_path))
     row = parse("Id bigint, _rescued_data string", '{"id":1}', evolution)
     assert row["Id"] is None
     assert json.loads(row["_rescued_data"])["id"] == 1
 
 
 def test_a_new_field_of_a_struct_is_a_new_column(tmp_path: Path) -> None:
-    evolution = Evolution(typed=True, store=SchemaStore(tmp_path))
+    evolution = Evolution(typed=True, store=FolderSchemas(tmp_path))
     with pytest.raises(NewColumns) as found:
         parse("s struct<x: bigint>", '{"s":{"x":1,"y":"a"}}', evolution)
     assert found.value.schema == schema_of("s struct<x: bigint, y: string>")
@@ -234,7 +234,7 @@ def test_of_structs_and_arrays_what_fits_stays_and_the_rest_is_rescued() -> None
 
 
 def test_the_end_names_all_new_columns_of_the_batch_and_keeps_them(tmp_path: Path) -> None:
-    store = SchemaStore(tmp_path / "_schemas")
+    store = FolderSchemas(tmp_path / "_schemas")
     store.add(0, schema_of("a bigint"))
     evolution = Evolution(typed=True, store=store)
     found = NewColumns(schema_of("a bigint, b bigint"), "s3://b/k")

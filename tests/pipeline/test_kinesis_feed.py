@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import uuid
@@ -17,6 +18,7 @@ from loaders import bronze
 from loaders.bronze import BatchReport
 from loaders.feeds import KinesisFeed
 from loaders.kinds import StreamRecords
+from loaders.replay import replay
 from loaders.run import run_once
 
 Pair = tuple[str, bytes]
@@ -49,7 +51,9 @@ class Events:
             (f"key-{n % 7}", json.dumps({"n": n, "é": "ü"}).encode() + b"\r\n"[: n % 3])
             for n in range(start, start + number)
         ]
-        self._put(pairs)
+        # Some are compressed, as CloudWatch Logs does it.
+        packed = [(key, gzip.compress(data)) if "-3" in key else (key, data) for key, data in pairs]
+        self._put(packed)
         self.kept += pairs
 
     def put_broken(self) -> None:
@@ -121,6 +125,17 @@ def test_every_record_is_loaded_once_and_a_lost_checkpoint_repeats_nothing(
     )
     assert {row[1] for row in in_ledger} == set(SHARDS)
     assert set(in_ledger) <= set(in_tables)
+
+    # What was in quarantine comes out with all that its record had.
+    place = "container, item, version, ordinal, partition_key, modified_at"
+    (known,) = events.rows(f"select {place} from bronze.quarantine where raw = '{{\"n\":'")
+    mended = '{"n": 0}'
+    events.rows(f"update bronze.quarantine set raw = '{mended}' where raw = '{{\"n\":'")
+    assert replay(events.spark, events.feed).kept == 1
+    named = "_stream, _shard, _sequence, _subsequence, _partition_key, _arrived_at"
+    assert events.rows(f"select {named} from bronze.events where data = '{mended}'") == [known]
+    assert known[4] == "key-0"
+    assert events.in_quarantine() == {raw: why for raw, why in BROKEN.items() if raw != b'{"n":'}
 
 
 class Crash(Exception):

@@ -64,7 +64,7 @@ class Books:
         for ordinal, data in good.items():
             self.kept.append((data, *identity, ordinal, AT, batch, AT))
         for ordinal, (reason, raw) in bad.items():
-            self.quarantine.append((FEED, batch, *identity, ordinal, 0, reason, raw, AT))
+            self.quarantine.append((FEED, batch, *identity, ordinal, 0, reason, raw, AT, None, AT))
 
     def write(self) -> None:
         for name, columns, rows in (

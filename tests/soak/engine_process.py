@@ -11,14 +11,19 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from loaders.maintenance import read_schedule
 
 FEEDS = ("stocks_daily_prices", "stocks_fundamentals")
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 300
 EXIT_TIMEOUT_S = 300  # of a loaded machine; the engine's own limit is 30
 POLL_S = 0.2
+OPERATIONS = [operation.name for operation in read_schedule()]
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def free_port() -> int:
@@ -102,6 +107,20 @@ class EngineProcess:
         """SIGTERM; returns the exit code."""
         self._process.terminate()
         return self._process.wait(EXIT_TIMEOUT_S)
+
+    def owe_maintenance(self) -> None:
+        """As if nothing had run for years: whoever starts next has every operation to do."""
+        record = self._maintained()
+        record.parent.mkdir(exist_ok=True)
+        record.write_text(json.dumps(dict.fromkeys(OPERATIONS, LONG_AGO.isoformat())))
+
+    def owed(self) -> set[str]:
+        """The operations of maintenance that were not done since."""
+        said = json.loads(self._maintained().read_text())
+        return {name for name in OPERATIONS if said[name] == LONG_AGO.isoformat()}
+
+    def _maintained(self) -> Path:
+        return self.root / "progress" / "maintenance.json"
 
     def end(self) -> None:
         """Whatever is left of it, at the end of a test."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 # Messages of a killed loader come back when this has passed.
@@ -32,9 +32,10 @@ class _Countdown:
     def __init__(self, kill_at: str) -> None:
         self.step, number = kill_at.rsplit(maxsplit=1)
         self.left = int(number)
+        self.within = ""  # what the process is doing, where that is part of a step's name
 
     def reach(self, step: str) -> None:
-        if step == self.step:
+        if self.within + step == self.step:
             self.left -= 1
             if self.left == 0:
                 _kill()
@@ -87,10 +88,34 @@ def _half_read(kind: str) -> Callable[..., Any]:
 
 
 def _appended(inner: Any, rows: Any, name: str, **options: Any) -> None:
-    table = name.removeprefix("bronze.")
-    _countdown.reach(f"before the commit of {table}")
-    inner(rows, name, **options)
-    _countdown.reach(f"after the commit of {table}")
+    around = _around(f"{{}} the commit of {name.removeprefix('bronze.')}")
+    around(inner, rows, name, **options)
+
+
+def _around(step: str) -> Callable[..., Any]:
+    """The steps before and after a deed; `{}` stands for the word."""
+
+    def around(inner: Any, *arguments: Any, **named: Any) -> Any:
+        _countdown.reach(step.format("before"))
+        done = inner(*arguments, **named)
+        _countdown.reach(step.format("after"))
+        return done
+
+    return around
+
+
+def _replayed(inner: Any, *arguments: Any) -> Any:
+    _countdown.within = "replay: "
+    _countdown.reach("after its plan stands")
+    try:
+        return inner(*arguments)
+    finally:
+        _countdown.within = ""
+
+
+def _staged(inner: Any, *arguments: Any) -> Any:
+    _countdown.reach("replay: before its plan stands")
+    return inner(*arguments)
 
 
 def _wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
@@ -114,6 +139,22 @@ def _patch_discovery(module: Any) -> None:
     _wrap(module.Notifications, "acknowledge", _acknowledged)
 
 
+def _patch_access(module: Any) -> None:
+    _wrap(module, "delete_object", _around("{} the delete of a copied object"))
+
+
+def _patch_state(module: Any) -> None:
+    _wrap(module.ObjectState, "forget_loaded", _around("{} moved objects are noted"))
+
+
+def _patch_replay(module: Any) -> None:
+    _wrap(module, "_apply_stage", _staged)
+    _wrap(module, "_apply", _replayed)
+    _wrap(module, "_delete", _around("{} the delete from quarantine"))
+    module.shutil = SimpleNamespace(rmtree=module.shutil.rmtree)
+    _wrap(module.shutil, "rmtree", _around("{} its folder goes"))
+
+
 def _patch_objects(module: Any) -> None:
     _wrap(module.ObjectStreamReader, "latestOffset", _planned("objects"))
     _wrap(module.ObjectStreamReader, "partitions", _logged("objects"))
@@ -128,7 +169,10 @@ def _patch_kinesis(module: Any) -> None:
 
 _PATCHES = {
     "loaders.bronze": _patch_bronze,
+    "loaders.replay": _patch_replay,
     "loaders.sources.discovery": _patch_discovery,
+    "loaders.sources.object_state": _patch_state,
+    "loaders.sources.objects": _patch_access,
     "loaders.sources.object_stream": _patch_objects,
     "loaders.sources.kinesis": _patch_kinesis,
 }
