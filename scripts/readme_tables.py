@@ -38,7 +38,7 @@ def rows(manifest: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _is_one_of_many(node: dict[str, Any]) -> bool:
     """Whether it is a table of an event; docs/games.md has those."""
-    return bool(node["config"].get("meta", {}).get("feed"))
+    return not {"feed", "event"}.isdisjoint(node["config"].get("meta", {}))
 
 
 def _grain(node: dict[str, Any]) -> list[str]:

@@ -101,6 +101,8 @@ def test_key_columns_are_tested_not_null(manifest: Any, incremental: list[Any]) 
     missing = {}
     for model in incremental:
         tested = {test["column_name"] for test in arguments_of(manifest, model, "not_null")}
+        for test in arguments_of(manifest, model, "unique_combination_of_columns"):
+            tested |= set(test["combination_of_columns"] if test.get("not_null") else ())
         untested = set(as_list(model.config.unique_key)) - tested
         if untested:
             missing[model.name] = untested
