@@ -190,33 +190,38 @@ _LAST = {
 
 def documentation(contract: Contract) -> str:
     """The text of the YAML beside the silver models: descriptions and tests."""
-    shared = _BEFORE | _AFTER | _LAST
-    anchors = "".join(
-        f"  - &{name}\n    name: {name}\n    description: {json.dumps(text)}\n"
-        for name, text in shared.items()
-    )
-    models = "".join(_documented(contract, event) for event in contract.events)
-    return _DOCUMENTATION.format(anchors=anchors, models=models)
+    first, *others = contract.events
+    texts = [_documented(contract, first, is_first=True)]
+    texts += [_documented(contract, event, is_first=False) for event in others]
+    return _DOCUMENTATION + "".join(texts)
 
 
-def _documented(contract: Contract, event: Event) -> str:
+def _documented(contract: Contract, event: Event, *, is_first: bool) -> str:
+    """The entry of one model; the first has the columns of all, the others refer to them."""
     fields = columns(contract, event)
-    named = {
-        **{name: f"*{name}" for name in _BEFORE},
-        **{
-            column: f"{{name: {column}, description: {json.dumps(_description(field))}}}"
-            for column, field in fields.items()
-        },
-        **{name: f"*{name}" for name in _AFTER},
-        "flags": f"{{name: flags, description: {json.dumps(_flags(event, fields))}}}",
-        **{name: f"*{name}" for name in _LAST},
-    }
+
+    def shared(columns: dict[str, str]) -> list[str]:
+        if is_first:
+            return [f"&{name} {_entry(name, text)}" for name, text in columns.items()]
+        return [f"*{name}" for name in columns]
+
+    entries = [
+        *shared(_BEFORE),
+        *(_entry(column, _description(field)) for column, field in fields.items()),
+        *shared(_AFTER),
+        _entry("flags", _flags(event, fields)),
+        *shared(_LAST),
+    ]
     return _DOCUMENTED.format(
         name=event.name,
         description=event.description,
-        columns="".join(f"      - {text}\n" for text in named.values()),
+        columns="".join(f"      - {entry}\n" for entry in entries),
         sound=_sound(fields),
     )
+
+
+def _entry(name: str, description: str) -> str:
+    return f"{{name: {name}, description: {json.dumps(description)}}}"
 
 
 def _description(field: EventField) -> str:
@@ -262,11 +267,8 @@ _DOCUMENTATION = """\
 # Written by scripts/game_contracts.py from loaders/games/events.yml.
 version: 2
 
-# Columns that all events have; dbt does not look at this key.
-columns_of_all:
-{anchors}
 models:
-{models}"""
+"""
 _DOCUMENTED = """\
   - name: game_{name}
     description: "{description} One row per event, however often it was delivered."
