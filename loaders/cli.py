@@ -119,7 +119,7 @@ def up(names: tuple[str, ...], as_json: bool) -> None:
 
     \b
     One process and one JVM have LAKEHOUSE_ROOT to themselves and
-      load all feeds (or those named) continuously,
+      load all feeds (or those named, with the models below them) continuously,
       run the live models as streaming queries,
       bring the other dbt models below new rows up to date within seconds,
       test the models that have changed, every ten minutes, and look after the tables,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,9 @@ class Cycles:
         root: Path,
         project: DbtProject,
         check_pause_s: float = CHECK_PAUSE_S,
+        idle: Collection[str] = (),
     ) -> None:
+        """`idle`: tables into which nothing is loaded, as schema.name in lower case."""
         self._spark = spark
         self._warehouse = root / "warehouse"
         self._project = project
@@ -66,6 +68,7 @@ class Cycles:
         self._models: dict[str, ModelStatus] = {}
         self._failed_tests: dict[str, str] = {}
         self._check_pause_s = check_pause_s
+        self._idle = idle
         self._next_check = 0.0
 
     # What the page shows.
@@ -149,7 +152,7 @@ class Cycles:
         What the models have seen is not known.
         """
         reading = self._project.readings
-        graph = graph_of(self._project.manifest())
+        graph = graph_of(self._project.manifest(), self._idle)
         found = {table: standing(self._path(name)) for table, name in graph.tables.items()}
         self._seen = {table: each.version for table, each in found.items()}
         self._new_bytes = sum(each.size_bytes for each in found.values())

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,14 +23,16 @@ from loaders.bronze import BatchReport, ensure_tables
 from loaders.cycles import Cycles
 from loaders.dbt_project import DbtProject
 from loaders.destinations import destination_of
-from loaders.feeds import Feed
+from loaders.feeds import Feed, read_feeds
 from loaders.http_page import serving_page
 from loaders.listener import listening
 from loaders.live import LiveBatch, LiveModel, LiveNotice, live_models, start_live, stop_live
+from loaders.live_models import ToldModel, told_models
 from loaders.lock import RootInUseError, locked
 from loaders.maintenance import due, note_run, read_last_runs
 from loaders.maintenance import run as run_operation
 from loaders.memory import resident_bytes
+from loaders.outbox import ensure_outbox, put_told
 from loaders.page import EngineStatus
 from loaders.ports import HTTP_PORT, THRIFT_PORT, port_from_environment, require_usable
 from loaders.publish import Publisher
@@ -160,6 +162,9 @@ class Engine:
         self._starting_query = threading.Lock()
         self._spark: SparkSession
         self.cycles: Cycles | None = None
+        self._publisher: Publisher | None = None
+        self._told: Sequence[ToldModel] = ()
+        self._is_untold = True  # what was built before this start
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -180,7 +185,12 @@ class Engine:
             )
             report = listener.noting(self._report)
             stack.enter_context(serving_sql(self._spark))
-            self.cycles = Cycles(self._spark, self._root.path, DbtProject(self._root.path))
+            self.cycles = Cycles(
+                self._spark,
+                self._root.path,
+                DbtProject(self._root.path),
+                idle=idle_tables(self._feeds),
+            )
             self._supervisor.start(
                 [
                     *(self._feed_task(streams, feed, report) for feed in self._feeds),
@@ -242,17 +252,36 @@ class Engine:
         cycles = self.cycles
         self._supervisor.start(
             [
-                Step("cycle", "cycle", cycles.step, LOOK_PAUSE_S),
+                Step("cycle", "cycle", self._cycle, LOOK_PAUSE_S),
                 Step("check", "check", cycles.check, LOOK_PAUSE_S),
                 Step("maintenance", "maintenance", self._maintain, MAINTENANCE_PAUSE_S),
             ]
         )
 
-    def _start_live(self, models: Sequence[LiveModel]) -> None:
+    def _cycle(self) -> str | None:
+        """A cycle, and after it what the built models have to tell."""
+        done = self.cycles.step()
+        publisher = self._publisher
+        if publisher is not None and (done is not None or self._is_untold):
+            self._is_untold = True
+            for model in self._told:
+                if self._spark.catalog.tableExists(model.relation) and put_told(
+                    publisher.spark, model
+                ):
+                    publisher.note_mail()
+            self._is_untold = False
+        return done
+
+    def _start_live(self, models: Sequence[LiveModel], told: Sequence[ToldModel]) -> None:
         # dbt changes settings of the engine's own session.
+        idle = idle_tables(self._feeds)
+        models = [model for model in models if {each.table.lower() for each in model.inputs} - idle]
         publisher = Publisher(self._spark.newSession())
         report = publisher.noting(self._tell)
-        if any(model.sink for model in models):
+        if told:
+            ensure_outbox(publisher.spark)
+            self._told, self._publisher = told, publisher
+        if told or any(model.sink for model in models):
             self._supervisor.start([Step("publish", "publish", publisher.step, LOOK_PAUSE_S)])
         self._supervisor.start(
             Stream(
@@ -281,6 +310,15 @@ class Engine:
         return ", ".join(done) or None
 
 
+def idle_tables(feeds: Sequence[Feed]) -> set[str]:
+    """The tables of the feeds that are declared, but not among those that run."""
+
+    def tables(some: Iterable[Feed]) -> set[str]:
+        return {f"bronze.{feed.table}".lower() for feed in some}
+
+    return tables(read_feeds().values()) - tables(feeds)
+
+
 class Models(Task):
     """Reads the dbt project, then has what needs it started: live models, and the steps.
 
@@ -292,7 +330,7 @@ class Models(Task):
         self,
         cycles: Cycles,
         start_steps: Callable[[], None],
-        start_live: Callable[[Sequence[LiveModel]], None],
+        start_live: Callable[[Sequence[LiveModel], Sequence[ToldModel]], None],
     ) -> None:
         super().__init__("models", "models")
         self._cycles = cycles
@@ -306,13 +344,14 @@ class Models(Task):
                 # What they read besides tables, views, has to be compiled too.
                 compiled = project.run("compile", "--select", "+config.materialized:stream")
                 bad = [result.problem for result in compiled if result.is_bad]
-                models = live_models(project.manifest())
+                manifest = project.manifest()
+                models, told = live_models(manifest), told_models(manifest)
         finally:
             if self._start_steps:
                 self._start_steps()
                 self._start_steps = None
         if bad:
             raise EngineError("; ".join(bad))
-        self._start_live(models)
+        self._start_live(models, told)
         worked(f"{len(models)} live models")
         stop.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,13 @@ class Graph:
     names: Mapping[str, str]
 
 
-def graph_of(manifest: Mapping[str, Any]) -> Graph:
-    """The graph of a manifest, as manifest.json has it."""
+def graph_of(manifest: Mapping[str, Any], idle: Collection[str] = ()) -> Graph:
+    """The graph of a manifest, as manifest.json has it.
+
+    Args:
+        idle: tables that nobody writes now, as schema.name in lower case. What stands on them alone
+            is left out.
+    """
     children = manifest["child_map"]
     kept_by = {
         unique_id: node["config"]["materialized"]
@@ -37,15 +42,21 @@ def graph_of(manifest: Mapping[str, Any]) -> Graph:
     live = {unique_id for unique_id, kept in kept_by.items() if kept == STREAM}
     built = kept_by.keys() - live
 
-    def followers(unique_id: str) -> frozenset[str]:
+    def reached(
+        unique_id: str, neighbours: Mapping[str, Any], through: Collection[str]
+    ) -> set[str]:
         found: set[str] = set()
-        waiting = list(children.get(unique_id, ()))
+        waiting = list(neighbours.get(unique_id, ()))
         while waiting:
-            child = waiting.pop()
-            if child in built and child not in found:
-                found.add(child)
-                waiting += children.get(child, ())
-        return frozenset(child for child in found if kept_by[child] not in _KEEPS_NO_ROWS)
+            each = waiting.pop()
+            if each in through and each not in found:
+                found.add(each)
+                waiting += neighbours.get(each, ())
+        return found
+
+    def followers(unique_id: str) -> frozenset[str]:
+        found = reached(unique_id, children, built)
+        return frozenset(each for each in found if kept_by[each] not in _KEEPS_NO_ROWS)
 
     tables = {
         unique_id: f"{source['schema']}.{source['identifier']}".lower()
@@ -55,6 +66,11 @@ def graph_of(manifest: Mapping[str, Any]) -> Graph:
         for unique_id, node in manifest["nodes"].items()
         if unique_id in live
     }
+    if idle:
+        busy = [each for each in manifest["sources"] if tables[each] not in idle]
+        below = set().union(*(reached(each, children, kept_by) for each in busy))
+        above = set().union(*(reached(each, manifest["parent_map"], built) for each in below))
+        built = (below | above) - live
     return Graph(
         tables=tables,
         below={unique_id: followers(unique_id) for unique_id in (*tables, *built)},

@@ -141,6 +141,43 @@ class LiveModel:
         return re.sub(r"\bstream\(([\w.`]+)\)", with_options, self.sql)
 
 
+@dataclass(frozen=True, slots=True)
+class ToldModel:
+    """A model that dbt builds, whose rows are told of. prune_by: the column of their time."""
+
+    name: str
+    relation: str
+    columns: tuple[Column, ...]
+    unique_key: tuple[str, ...]
+    prune_by: str
+    sink: SnsSink
+
+
+def told_models(manifest: Mapping[str, Any]) -> list[ToldModel]:
+    """The models that dbt builds and that have a sink with a topic, sorted by name.
+
+    Raises:
+        ConfigurationError: a sink cannot be used; the message names the model and what is wrong.
+    """
+    found = []
+    for node in manifest["nodes"].values():
+        if node["resource_type"] != "model" or node["config"]["materialized"] == "stream":
+            continue
+        columns = _columns(node)
+        names = {column.name for column in columns}
+        if (sink := _sink(node, names)) is None:
+            continue
+        key, prune_by = node["config"]["meta"].get("grain", []), node["config"].get("prune_by")
+        if prune_by not in key or not set(key) <= names:
+            raise ConfigurationError(
+                f"{node['name']}: to be told of it needs meta.grain, columns of its own, and "
+                "prune_by, the one of them that holds the time"
+            )
+        relation = f"{node['schema']}.{node['alias']}"
+        found.append(ToldModel(node["name"], relation, columns, tuple(key), prune_by, sink))
+    return sorted(found, key=lambda model: model.name)
+
+
 def live_models(manifest: Mapping[str, Any]) -> list[LiveModel]:
     """The streaming models of a project, sorted by name.
 
@@ -162,10 +199,7 @@ def live_models(manifest: Mapping[str, Any]) -> list[LiveModel]:
 
 def _live_model(node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> LiveModel:
     name, config = node["name"], _config(node)
-    columns = tuple(
-        Column(column["name"], column.get("data_type") or "", column.get("description") or "")
-        for column in node["columns"].values()
-    )
+    columns = _columns(node)
     names = {column.name for column in columns}
     if not all(column.data_type for column in columns) or not columns:
         raise ConfigurationError(f"{name}: its YAML must list every column with its data_type")
@@ -197,6 +231,13 @@ def _live_model(node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]])
         output_mode=config.output_mode,
         keep_old_rows=config.full_refresh is False,
         sink=_sink(node, names),
+    )
+
+
+def _columns(node: Mapping[str, Any]) -> tuple[Column, ...]:
+    return tuple(
+        Column(column["name"], column.get("data_type") or "", column.get("description") or "")
+        for column in node["columns"].values()
     )
 
 

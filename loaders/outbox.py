@@ -1,4 +1,4 @@
-"""The outbox: what streaming models have to tell is committed to a table before it is sent.
+"""The outbox: what models have to tell is committed to a table before it is sent.
 
 bronze.outbox has a row a message, bronze.deliveries a row for each message that was sent or given
 up. Both are only appended to. What is in the first and not in the second is still to be sent.
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from loaders.bronze import append_idempotently
-from loaders.live_models import LiveModel, SnsSink
+from loaders.bronze import append, append_idempotently
+from loaders.live_models import LiveModel, SnsSink, ToldModel
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -69,19 +69,35 @@ def put_messages(rows: DataFrame, model: LiveModel, query_id: str, batch_id: int
     """
     if model.sink is None:
         return 0
-    told = _told(rows, model, model.sink)
-    if not told:
-        return 0
-    spark = rows.sparkSession
-    known = _known(spark, model, told)
-    new = [row for row in told if row["message_id"] not in known]
+    new = _new_messages(rows, model, model.sink)
     if new:
-        frame = spark.createDataFrame(new, OUTBOX_COLUMNS)
+        frame = rows.sparkSession.createDataFrame(new, OUTBOX_COLUMNS)
         append_idempotently(frame, OUTBOX, query_id, batch_id)
     return len(new)
 
 
-def _told(rows: DataFrame, model: LiveModel, sink: SnsSink) -> list[dict[str, Any]]:
+def put_told(spark: SparkSession, model: ToldModel) -> int:
+    """Put what the rows of a model that dbt builds have to tell into the outbox.
+
+    Done again it puts nothing: a message is known by its id. One caller at a time.
+
+    Returns: the number of new messages.
+    """
+    new = _new_messages(spark.table(model.relation), model, model.sink)
+    if new:
+        append(spark.createDataFrame(new, OUTBOX_COLUMNS), OUTBOX)
+    return len(new)
+
+
+def _new_messages(
+    rows: DataFrame, model: LiveModel | ToldModel, sink: SnsSink
+) -> list[dict[str, Any]]:
+    told = _told(rows, model, sink)
+    known = _known(rows.sparkSession, model, sink, told) if told else set()
+    return [row for row in told if row["message_id"] not in known]
+
+
+def _told(rows: DataFrame, model: LiveModel | ToldModel, sink: SnsSink) -> list[dict[str, Any]]:
     """A batch's messages; of rows with one idempotency key the first by the model's key."""
     from pyspark.sql import functions as F
 
@@ -125,14 +141,19 @@ def _filled(template: str, values: dict[str, str | None]) -> str:
     return filled
 
 
-def _known(spark: SparkSession, model: LiveModel, told: Sequence[dict[str, Any]]) -> set[str]:
+def _known(
+    spark: SparkSession,
+    model: LiveModel | ToldModel,
+    sink: SnsSink,
+    told: Sequence[dict[str, Any]],
+) -> set[str]:
     """Which of the messages the outbox has; it is read no wider than the batch's windows."""
     from pyspark.sql import functions as F
 
     starts = [row["window_start"] for row in told if row["window_start"] is not None]
     rows = spark.table(OUTBOX).where(F.col("model") == model.name)
     # A key without the window makes one message of rows of all windows.
-    if starts and model.prune_by in model.sink.idempotency_key:
+    if starts and model.prune_by in sink.idempotency_key:
         rows = rows.where(F.col("window_start").between(min(starts), max(starts)))
     found = rows.where(F.col("message_id").isin([row["message_id"] for row in told]))
     return {row[0] for row in found.select("message_id").collect()}

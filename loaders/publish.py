@@ -90,6 +90,10 @@ class Publisher:
 
         return note
 
+    def note_mail(self) -> None:
+        """Have the next step look into the outbox."""
+        self._has_mail.set()
+
     def step(self) -> str | None:
         """Send what is due, and say what was done; None: nothing, at the cost of nothing."""
         if not self._has_mail.is_set() and self.seconds_to_next() != 0:

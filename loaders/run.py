@@ -23,19 +23,33 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
+# Spark gives a source's Python process ten seconds to answer, however busy the machine is.
+_LATE = "Python worker failed to connect back"
+
 
 def run_once(
     spark: SparkSession, feeds: Iterable[Feed], report: Callable[[BatchReport], None]
 ) -> dict[str, str]:
     """Load what is there now, all feeds side by side.
 
+    Feeds whose Python processes were late are loaded when the others have ended, one by one.
+
     Returns: the feeds that failed, with the cause; the others are loaded all the same.
     """
     feeds = list(feeds)
     with listening(spark, lakehouse_root(), feeds, once=True) as listener:
-        queries, failed = _start_all(spark, feeds, listener.noting(report), once=True)
-        for name, query in queries.items():
-            failed |= _await(name, query, listener)
+
+        def load(some: list[Feed]) -> dict[str, str]:
+            queries, failed = _start_all(spark, some, listener.noting(report), once=True)
+            for name, query in queries.items():
+                failed |= _await(name, query, listener)
+            return failed
+
+        failed = load(feeds)
+        for feed in feeds:
+            if _LATE in failed.get(feed.name, ""):
+                del failed[feed.name]
+                failed |= load([feed])
     return failed
 
 

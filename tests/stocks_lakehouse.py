@@ -75,7 +75,7 @@ class StocksLakehouse:
             frame.write.format("delta").mode("append").saveAsTable(f"bronze.{table}")
 
     def run(self, *arguments: str, select: str = "path:models/silver/stocks+") -> dict[str, str]:
-        """Run the stocks models but the live ones, which have tests of their own; their messages."""
+        """Run the stocks models, without the live ones; the message of each."""
         outcome = self._dbt(
             *("run", "--select", *select.split(), "--exclude", "path:models/live"), *arguments
         )

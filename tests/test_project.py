@@ -121,6 +121,17 @@ def test_every_merge_is_pruned_by_columns_of_its_key(incremental: list[Any]) -> 
     assert wrong == {}, "prune_by: columns of the key; none only with a reason in meta.prune_exempt"
 
 
+def test_models_that_rewrite_units_are_pruned_by_them(incremental: list[Any]) -> None:
+    """macros/incremental/changes_sql.sql reads the target within the batch's units."""
+    wrong = {}
+    for model in incremental:
+        unit = model.config.get("rewrites")
+        is_pruned = unit in as_list(model.config.get("prune_by"))
+        if unit and not (is_pruned and "_batch_id" in model.columns):
+            wrong[model.name] = {"rewrites": unit, "prune_by": model.config.get("prune_by")}
+    assert wrong == {}
+
+
 def test_incremental_models_are_clustered_delta_tables_merged_by_key(
     incremental: list[Any],
 ) -> None:

@@ -27,9 +27,26 @@
                 config.get('on_schema_change'), api.Relation.create(identifier=batch), existing
             ) -%}
             {%- set columns = columns or adapter.get_columns_in_relation(existing) -%}
-            {%- call statement('main') -%}
-                {{ merge_sql(target, batch, columns | map(attribute='name') | list, extent) }}
-            {%- endcall -%}
+            {%- set names = columns | map(attribute='name') | list -%}
+            {%- if config.get('rewrites') -%}
+                {%- set changes = batch ~ '_changes' -%}
+                {%- do run_query(create_temporary_view(
+                    api.Relation.create(identifier=changes),
+                    changes_sql(target, batch, names, extent)
+                )) -%}
+                {%- do run_query('cache lazy table ' ~ changes) -%}
+                {%- set extent = batch_extent(changes) -%}
+            {%- endif -%}
+            {%- if extent.row_count == 0 -%}
+                {%- call noop_statement('main', 'OK nothing new', 'OK', 0) -%}{%- endcall -%}
+            {%- else -%}
+                {%- call statement('main') -%}
+                    {{ merge_sql(target, changes or batch, names, extent) }}
+                {%- endcall -%}
+            {%- endif -%}
+            {%- if changes -%}
+                {%- do run_query('drop view if exists ' ~ changes) -%}
+            {%- endif -%}
             {%- if not var('settled') -%}
                 {%- do persist_docs(target, model) -%}
             {%- endif -%}

@@ -5,6 +5,8 @@
       changes nothing but the cursor. `earliest_by` is the reverse: the first delivery counts
     * a row that would not change is not updated: it counts as copied and stays out of the change
       feed. (Delta still rewrites its file, and so makes a version: only an empty batch makes none.)
+    * where the model rewrites whole units (`rewrites`), a row without `_batch_id` is one that is
+      no longer there
     * OPTIMIZE may have been first: the MERGE is repeated, which gives the same rows -#}
 {%- macro merge_sql(target, batch, columns, extent) -%}
     {%- set unique_key = config.require('unique_key') -%}
@@ -29,6 +31,9 @@
         {% for column, range in extent.ranges.items() -%}
         and target.{{ column }} between {{ range[0] }} and {{ range[1] }}
         {% endfor %}
+    {% if config.get('rewrites') -%}
+    when matched and source._batch_id is null then delete
+    {% endif -%}
     when matched and {{ counts }} and not (
         {% for column in columns if column not in unique_key -%}
         {{ 'and ' if not loop.first }}target.{{ column }} <=> source.{{ column }}

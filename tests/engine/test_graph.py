@@ -6,8 +6,8 @@ from loaders.graph import graph_of
 
 
 def manifest(models: dict[str, tuple[str, list[str]]]):
-    """{name: (materialization, parents)}, with one source `events`."""
-    children = {"source.p.events": []}
+    """{name: (materialization, parents)}, with the sources `events` and `orders`."""
+    children = {"source.p.events": [], "source.p.orders": []}
     nodes = {}
     for name, (kept, parents) in models.items():
         unique_id = f"model.p.{name}"
@@ -20,7 +20,8 @@ def manifest(models: dict[str, tuple[str, list[str]]]):
         }
         children.setdefault(unique_id, [])
         for parent in parents:
-            key = "source.p.events" if parent == "events" else f"model.p.{parent}"
+            is_source = parent in ("events", "orders")
+            key = f"source.p.{parent}" if is_source else f"model.p.{parent}"
             children.setdefault(key, []).append(unique_id)
     nodes["test.p.some"] = {
         "name": "some",
@@ -29,9 +30,16 @@ def manifest(models: dict[str, tuple[str, list[str]]]):
     }
     children["model.p." + next(iter(models))].append("test.p.some")
     return {
-        "sources": {"source.p.events": {"schema": "bronze", "identifier": "Events"}},
+        "sources": {
+            "source.p.events": {"schema": "bronze", "identifier": "Events"},
+            "source.p.orders": {"schema": "bronze", "identifier": "Orders"},
+        },
         "nodes": nodes,
         "child_map": children,
+        "parent_map": {
+            child: [parent for parent, those in children.items() if child in those]
+            for child in nodes
+        },
     }
 
 
@@ -54,6 +62,7 @@ def test_live_models_are_written_by_others_and_followed():
     graph = graph_of(manifest(MODELS))
     assert graph.tables == {
         "source.p.events": "bronze.events",
+        "source.p.orders": "bronze.orders",
         "model.p.perMinute": "gold.perminute",
     }
     assert graph.below["model.p.perMinute"] == {"model.p.summed"}
@@ -63,3 +72,17 @@ def test_live_models_are_written_by_others_and_followed():
 def test_everything_else_is_built_once_at_the_start():
     names = graph_of(manifest(MODELS)).names.values()
     assert set(names) == {"parsed", "typed", "shown", "summed", "apart"}
+
+
+def test_what_stands_only_on_tables_that_nobody_writes_is_left_out():
+    models = {
+        **MODELS,
+        "ordered": ("incremental", ["orders"]),
+        "both": ("incremental", ["ordered", "typed"]),
+    }
+    everything = graph_of(manifest(models))
+    assert set(everything.names.values()) == {*models} - {"perMinute"}
+    graph = graph_of(manifest(models), idle={"bronze.events"})
+    # what `both` is built of besides comes along
+    assert set(graph.names.values()) == {"ordered", "both", "typed", "parsed"}
+    assert graph.below["source.p.orders"] == {"model.p.ordered", "model.p.both"}

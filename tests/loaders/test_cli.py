@@ -155,6 +155,8 @@ def test_watch_draws_status_anew_until_ctrl_c(tmp_path: Path) -> None:
         env={**os.environ, "LAKEHOUSE_ROOT": str(tmp_path), "TERM": "xterm"},
         stdout=theirs,
         stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background has Ctrl-C ignored, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     os.close(theirs)
 

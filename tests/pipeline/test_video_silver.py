@@ -6,101 +6,54 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import boto3
 import pytest
-import video_lakehouse as video
+from video_lakehouse import (
+    SILVER,
+    SILVER_TABLES,
+    Lakehouse,
+    Service,
+    contents,
+    sessions,
+    versions,
+)
+from video_reference import ALPHA_3
 
 from demo.video import writers
 from loaders.feeds import read_feeds
 from loaders.run import run_once
 
-# Seeds first: the logs are located by them.
-SILVER = ("--select", "country_codes", "networks", "path:models/silver/qos")
-TABLES = ("player_events", "cdn_logs", "playback_session_days", "ip_ranges")
-ALPHA_3 = {"DE": "DEU", "GB": "GBR", "NL": "NLD", "RO": "ROU", "US": "USA"}
-BATCHES = 3
-# 23:50, so that sessions and their late events lie on both sides of midnight.
-BEFORE_MIDNIGHT = video.EVENING + 350 * 60_000
 
-
-def contents(spark: Any) -> dict[str, Counter]:
-    """Every row of the silver tables, as text."""
-    return {
-        table: Counter(
-            row[0] for row in spark.sql(f"select to_json(struct(*)) from silver.{table}").collect()
-        )
-        for table in TABLES
-    }
-
-
-@pytest.fixture(scope="module")
-def service() -> video.Service:
-    return video.Service(BEFORE_MIDNIGHT)
-
-
-@pytest.fixture(scope="module")
-def built(
-    spark: Any, dbt: Callable[..., Any], service: video.Service, empty_video: None
-) -> dict[str, Counter]:
-    """Silver, built of three batches whose events and rows came in no order; its contents."""
-    video.create_tables(spark)
-    video.append_records(spark, "ip_ranges", "ranges", video.range_records(), 0)
-    events = list(service.events)
-    Random(2).shuffle(events)
-    logs = video.log_records(service)
-    for batch in range(BATCHES):
-        video.append_events(spark, events[batch::BATCHES], batch, batch * len(events))
-        # the last batch has rows of the first again
-        records = logs[batch::BATCHES] + (logs[:50] if batch else [])
-        video.append_records(spark, "cdn_logs", f"object-{batch}", records, batch)
-        if not batch:
-            dbt("seed", *SILVER[:3])
-        dbt("run", *SILVER)
-    return contents(spark)
-
-
-@pytest.fixture(scope="module")
-def empty_video(spark: Any, root: Path) -> None:
-    spark.sql("create schema if not exists bronze")
-    for schema, table in [
-        *(("bronze", name) for name in ("player_events", "cdn_logs", "ip_ranges")),
-        *(("silver", name) for name in TABLES),
-    ]:
-        spark.sql(f"drop table if exists {schema}.{table}")
+@pytest.fixture
+def service(video: Lakehouse) -> Service:
+    return video.service
 
 
 def test_an_incremental_silver_equals_a_full_refresh(
-    spark: Any, dbt: Callable[..., Any], built: dict[str, Counter]
+    spark: Any, dbt: Callable[..., Any], video: Lakehouse
 ) -> None:
     dbt("run", *SILVER, "--full-refresh")
-    again = contents(spark)
-    for table in TABLES:
-        assert built[table], table
-        assert again[table] == built[table], table
+    again = contents(spark, "silver", SILVER_TABLES)
+    for table in SILVER_TABLES:
+        assert video.silver[table], table
+        assert again[table] == video.silver[table], table
 
 
-def test_every_event_is_kept_once(
-    spark: Any, built: dict[str, Counter], service: video.Service
-) -> None:
+def test_every_event_is_kept_once(spark: Any, service: Service) -> None:
     kept = spark.sql("select event_id from silver.player_events").collect()
     sent = {event.data for event in service.events}
     assert len(service.events) > len(sent)  # some came twice
     assert len(kept) == len({row[0] for row in kept}) == len(sent)
 
 
-def test_every_request_is_kept_once(
-    spark: Any, built: dict[str, Counter], service: video.Service
-) -> None:
+def test_every_request_is_kept_once(spark: Any, service: Service) -> None:
     kept = Counter(row[0] for row in spark.sql("select requestid from silver.cdn_logs").collect())
     assert kept == Counter(service.requests.keys())
 
 
-def test_requests_are_located_by_the_address_that_is_then_cut(
-    spark: Any, built: dict[str, Counter], service: video.Service
-) -> None:
+def test_requests_are_located_by_the_address_that_is_then_cut(spark: Any, service: Service) -> None:
     query = "select requestid, origin, isp, is_hosting, ip from silver.cdn_logs"
     for row in spark.sql(query).collect():
         viewer = service.requests[row.requestid].viewer
@@ -109,9 +62,7 @@ def test_requests_are_located_by_the_address_that_is_then_cut(
         assert row.ip != viewer.ip
 
 
-def test_no_file_of_silver_holds_an_address(
-    root: Path, built: dict[str, Counter], service: video.Service
-) -> None:
+def test_no_file_of_silver_holds_an_address(root: Path, service: Service) -> None:
     import pyarrow.parquet as pq
 
     addresses = {request.viewer.ip for request in service.requests.values()}
@@ -123,21 +74,17 @@ def test_no_file_of_silver_holds_an_address(
     assert found == set()
 
 
-def test_sessions_are_those_of_the_slow_reference(
-    spark: Any, built: dict[str, Counter], service: video.Service
-) -> None:
+def test_sessions_are_those_of_the_slow_reference(spark: Any, service: Service) -> None:
     found = spark.sql(
         "select user_id, video_id, plays, is_play, startup_ms, stalls, stalled_ms, played_s,"
         " is_exit_before_start, failure_class, events from silver.playback_sessions"
     ).collect()
-    expected = [(*row[:2], *row[3:]) for row in video.sessions(service.events)]
+    expected = [(*row[:2], *row[3:]) for row in sessions(service.events)]
     assert len(expected) > 20
     assert Counter(map(tuple, found)) == Counter(expected)
 
 
-def test_sessions_are_as_many_as_there_were(
-    spark: Any, built: dict[str, Counter], service: video.Service
-) -> None:
+def test_sessions_are_as_many_as_there_were(spark: Any, service: Service) -> None:
     """The truth, which no event says: of those that reported at all."""
     (found,) = spark.sql(
         "select sum(stalls) as stalls, count_if(is_attempt) as attempts from"
@@ -148,21 +95,15 @@ def test_sessions_are_as_many_as_there_were(
 
 
 def test_a_run_without_news_changes_no_table(
-    spark: Any, dbt: Callable[..., Any], built: dict[str, Counter]
+    spark: Any, dbt: Callable[..., Any], video: Lakehouse
 ) -> None:
-    def versions() -> list[int]:
-        return [
-            spark.sql(f"describe history silver.{table} limit 1").first().version
-            for table in TABLES
-        ]
-
-    before = versions()
+    before = versions(spark, "silver", SILVER_TABLES)
     dbt("run", *SILVER)
-    assert versions() == before
+    assert versions(spark, "silver", SILVER_TABLES) == before
 
 
 def test_events_of_the_stream_stand_in_bronze_byte_by_byte_with_type_and_time(
-    spark: Any, lakehouse: Path, service: video.Service, monkeypatch: pytest.MonkeyPatch
+    spark: Any, lakehouse: Path, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLAYER_EVENTS_STREAM", "video-bronze")
     kinesis = boto3.client("kinesis")

@@ -9,9 +9,9 @@
 }}
 {#- A balance is told of just after what changed it, which may be the next day. -#}
 {%- set is_near_any_news -%}
-{{ is_near_news('game_currency_earned', 'happened_on', 1, '_earned_batch_id') }}
-or {{ is_near_news('game_currency_spent', 'happened_on', 1, '_spent_batch_id') }}
-or {{ is_near_news('game_balance_changed', 'happened_on', 1, '_balances_batch_id') }}
+{{ is_near_news('game_currency_earned', 'happened_on', 1, cursor='_earned_batch_id') }}
+or {{ is_near_news('game_currency_spent', 'happened_on', 1, cursor='_spent_batch_id') }}
+or {{ is_near_news('game_balance_changed', 'happened_on', 1, cursor='_balances_batch_id') }}
 {%- endset %}
 
 with

@@ -8,8 +8,8 @@
     )
 }}
 {%- set is_near_any_news -%}
-{{ is_near_news('game_level_start', 'happened_on', 0, '_starts_batch_id') }}
-or {{ is_near_news('game_level_end', 'happened_on', 0, '_ends_batch_id') }}
+{{ is_near_news('game_level_start', 'happened_on', 0, cursor='_starts_batch_id') }}
+or {{ is_near_news('game_level_end', 'happened_on', 0, cursor='_ends_batch_id') }}
 {%- endset %}
 
 with

@@ -10,9 +10,9 @@
 }}
 {%- set days = 1 + (var('offer_attribution_hours') | int) // 24 %}
 {%- set is_near_any_news -%}
-{{ is_near_news('game_offer_shown', 'happened_on', days, '_shows_batch_id') }}
-or {{ is_near_news('game_offer_result', 'happened_on', days, '_results_batch_id') }}
-or {{ is_near_news('game_iap_purchase', 'happened_on', days, '_purchases_batch_id') }}
+{{ is_near_news('game_offer_shown', 'happened_on', days, cursor='_shows_batch_id') }}
+or {{ is_near_news('game_offer_result', 'happened_on', days, cursor='_results_batch_id') }}
+or {{ is_near_news('game_iap_purchase', 'happened_on', days, cursor='_purchases_batch_id') }}
 {%- endset %}
 
 with

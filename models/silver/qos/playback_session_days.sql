@@ -13,11 +13,15 @@
 }}
 
 {%- set columns = [
-    'session_id', 'last_event_at', 'is_attempt', 'is_play', 'has_ended', 'failure_class',
-    'failure_code', 'startup_ms', 'first_frame_wait_ms', 'plays', 'pauses', 'seeks', 'downshifts',
+    'session_id', 'last_event_at', 'attempted_at', 'first_frame_at', 'is_attempt', 'is_play',
+    'has_ended', 'failure_class', 'failure_code', 'startup_ms', 'first_frame_wait_ms', 'plays', 'pauses', 'seeks', 'downshifts',
     'stalls', 'stalled_ms', 'seeking_ms', 'errors', 'played_s', 'played_bits', 'rated_s',
     'last_at_s', 'duration_s', 'playlist_type', 'connection_type', 'app_version', 'app_type',
-    'device_type', 'os', 'cdn', 'first_tracking_id', 'events',
+    'device_type', 'os', 'cdn', 'first_tracking_id', 'events', 'minutes',
+] %}
+{%- set minute_columns = [
+    'minute', 'played_s', 'played_bits', 'rated_s', 'stalls', 'stalled_ms', 'seeking_ms', 'errors',
+    'tracking_id', 'events', 'newest_arrival_at', '_batch_id',
 ] %}
 
 with
@@ -150,8 +154,59 @@ events_judged as (
         *,
         -- ended() shifts its arguments: a sentence stands where the id should
         type = 'error'
-        and array_contains(flags, 'tracking_id_invalid') as is_end_reported_as_error
+        and array_contains(flags, 'tracking_id_invalid') as is_end_reported_as_error,
+        coalesce(
+            buffer_type = 'screenfreezedbuffer'
+            and at_s > 0
+            and at_ms >= first_frame_ms
+            and not is_beside_seek
+            and time_ms is not null,
+            false
+        ) as is_stall
     from events_beside_seeks
+
+),
+
+session_minutes as (
+
+    select
+        user_id,
+        video_id,
+        session_id,
+        session_number,
+        date_trunc('minute', event_at) as minute,
+        count_if(type = 'stream') as played_s,
+        coalesce(sum(bitrate_bps) filter (where type = 'stream'), 0) as played_bits,
+        count_if(type = 'stream' and bitrate_bps is not null) as rated_s,
+        count_if(is_stall) as stalls,
+        coalesce(sum(time_ms) filter (where is_stall), 0) as stalled_ms,
+        coalesce(sum(time_ms) filter (where type = 'seek'), 0) as seeking_ms,
+        count_if(type = 'error' and not is_end_reported_as_error) as errors,
+        max_by(
+            cdn_tracking_id, struct(at_ms, seq, event_id)
+        ) filter (where cdn_tracking_id is not null) as tracking_id,
+        count(*) as events,
+        max(_arrived_at) as newest_arrival_at,
+        max(_batch_id) as _batch_id
+    from events_judged
+    group by user_id, video_id, session_id, session_number, date_trunc('minute', event_at)
+
+),
+
+minute_lists as (
+
+    select
+        user_id,
+        video_id,
+        session_id,
+        session_number,
+        array_sort(collect_list(named_struct(
+            {%- for column in minute_columns %}
+            '{{ column }}', {{ column }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        ))) as minutes
+    from session_minutes
+    group by user_id, video_id, session_id, session_number
 
 ),
 
@@ -179,23 +234,8 @@ sessions as (
         count_if(type = 'stream' and bitrate_bps is not null) as rated_s,
         max(at_s) as last_at_s,
         max(duration_s) as duration_s,
-        count_if(
-            buffer_type = 'screenfreezedbuffer'
-            and at_s > 0
-            and at_ms >= first_frame_ms
-            and not is_beside_seek
-            and time_ms is not null
-        ) as stalls,
-        coalesce(sum(
-            case
-                when
-                    buffer_type = 'screenfreezedbuffer'
-                    and at_s > 0
-                    and at_ms >= first_frame_ms
-                    and not is_beside_seek
-                    then time_ms
-            end
-        ), 0) as stalled_ms,
+        count_if(is_stall) as stalls,
+        coalesce(sum(time_ms) filter (where is_stall), 0) as stalled_ms,
         coalesce(sum(case when type = 'seek' then time_ms end), 0) as seeking_ms,
         max_by(
             struct(type, error_fatal, is_end_reported_as_error),
@@ -212,7 +252,10 @@ sessions as (
         max(device_type) as device_type,
         max(os) as os,
         max(cdn) as cdn,
-        min_by(cdn_tracking_id, at_ms) as first_tracking_id,
+        -- min_by alone takes the null of the play before it
+        min_by(
+            cdn_tracking_id, struct(at_ms, seq, event_id)
+        ) filter (where cdn_tracking_id is not null) as first_tracking_id,
         count(*) as events,
         max(_batch_id) as _batch_id
     from events_judged
@@ -224,10 +267,16 @@ judged_sessions as (
 
     select
         *,
+        timestamp_millis(coalesce(intent_ms, first_frame_ms)) as attempted_at,
+        timestamp_millis(first_frame_ms) as first_frame_at,
         intent_ms is not null or first_frame_ms is not null as is_attempt,
         first_frame_ms is not null as is_play,
         -- 0 where the page had loaded before the viewer pressed play
-        greatest(first_frame_ms - intent_ms, 0) as startup_ms,
+        case
+            -- greatest passes over a null
+            when first_frame_ms is not null and intent_ms is not null
+                then greatest(first_frame_ms - intent_ms, 0)
+        end as startup_ms,
         fatal_error.error_code as failure_code,
         case
             when fatal_error is not null then coalesce(fatal_error.error_class, 'technical')
@@ -239,6 +288,21 @@ judged_sessions as (
                 then 'technical'
         end as failure_class
     from sessions
+
+),
+
+sessions_with_minutes as (
+
+    select
+        judged_sessions.*,
+        minute_lists.minutes
+    from judged_sessions
+    inner join minute_lists
+        on
+            judged_sessions.user_id = minute_lists.user_id
+            and judged_sessions.video_id = minute_lists.video_id
+            and judged_sessions.session_id <=> minute_lists.session_id
+            and judged_sessions.session_number = minute_lists.session_number
 
 ),
 
@@ -256,7 +320,7 @@ session_lists as (
             '{{ column }}', {{ column }}{{ ',' if not loop.last }}
             {%- endfor %}
         ))) as sessions
-    from judged_sessions
+    from sessions_with_minutes
     group by session_date, user_id, video_id
 
 ),

@@ -50,6 +50,8 @@ playback_sessions as (
         session_id,
         first_event_at,
         last_event_at,
+        attempted_at,
+        first_frame_at,
         is_attempt,
         is_play,
         is_attempt and not is_play and failure_class is null as is_exit_before_start,
@@ -82,6 +84,7 @@ playback_sessions as (
         cdn,
         first_tracking_id,
         events,
+        minutes,
         _batch_id
     from sessions
 

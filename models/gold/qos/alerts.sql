@@ -1,0 +1,226 @@
+{#- One row per alert: a rule that a cohort breaks, from the first window of it to the last. A view:
+    the state of an alert is what its windows say. -#}
+{{ config(materialized = 'view') }}
+
+with
+
+judgements as (
+
+    select *
+    from {{ ref('alert_judgements') }}
+
+),
+
+rules as (
+
+    select *
+    from {{ ref('alert_rules') }}
+
+),
+
+-- by when events arrive: the clock of one client may be a day ahead
+newest_arrival as (
+
+    select max(newest_arrival_at) as newest_arrival_at
+    from judgements
+
+),
+
+ended_judgements as (
+
+    select
+        judgements.window_start,
+        judgements.rule,
+        explode(judgements.breaches) as breach,
+        newest_arrival.newest_arrival_at
+    from judgements
+    inner join newest_arrival
+        on judgements.window_start + interval 5 minutes <= newest_arrival.newest_arrival_at
+
+),
+
+breaches as (
+
+    select
+        ended_judgements.window_start,
+        ended_judgements.rule,
+        ended_judgements.breach.*,
+        ended_judgements.newest_arrival_at,
+        rules.metric,
+        rules.cohort_kind,
+        rules.direction,
+        rules.fire_after,
+        rules.clear_after,
+        rules.severity,
+        rules.layer,
+        rules.meaning
+    from ended_judgements
+    inner join rules
+        on ended_judgements.rule = rules.rule
+
+),
+
+breaches_beside_previous as (
+
+    select
+        *,
+        timestampdiff(
+            minute, lag(window_start) over of_cohort, window_start
+        ) as minutes_since_previous
+    from breaches
+    window of_cohort as (partition by rule, cohort order by window_start)
+
+),
+
+breaches_in_alert as (
+
+    select
+        *,
+        count_if(minutes_since_previous is null or minutes_since_previous > clear_after)
+            over of_cohort as alert_number,
+        count_if(minutes_since_previous is null or minutes_since_previous > 1)
+            over of_cohort as run_number
+    from breaches_beside_previous
+    window of_cohort as (
+        partition by rule, cohort order by window_start
+        rows between unbounded preceding and current row
+    )
+
+),
+
+breaches_in_run as (
+
+    select
+        *,
+        row_number() over (
+            partition by rule, cohort, run_number order by window_start
+        ) as place_in_run
+    from breaches_in_alert
+
+),
+
+episodes as (
+
+    select
+        rule,
+        metric,
+        cohort_kind,
+        cohort,
+        severity,
+        layer,
+        meaning,
+        clear_after,
+        newest_arrival_at,
+        min(window_start) as started_at,
+        min(window_start) filter (where place_in_run >= fire_after)
+        + interval 5 minutes as fired_at,
+        max(window_start) as last_window_start,
+        count(*) as windows,
+        max_by(value, window_start) as last_value,
+        max_by(usual, window_start) as last_usual,
+        case direction when 'above' then max(value) else min(value) end as worst_value,
+        max(sample) as sample,
+        max(impacted) as impacted
+    from breaches_in_run
+    group by
+        rule, metric, cohort_kind, cohort, severity, layer, meaning, clear_after,
+        newest_arrival_at, direction, alert_number
+
+),
+
+episodes_ended as (
+
+    select
+        *,
+        last_window_start + make_interval(0, 0, 0, 0, 0, 5 + clear_after, 0) as cleared_at
+    from episodes
+
+),
+
+episodes_judged as (
+
+    select
+        *,
+        case
+            when fired_at is null and cleared_at > newest_arrival_at then 'pending'
+            when fired_at is null then 'passed'
+            when cleared_at > newest_arrival_at then 'firing'
+            else 'resolved'
+        end as state
+    from episodes_ended
+
+),
+
+fired as (
+
+    select *
+    from episodes_judged
+    where fired_at is not null
+
+),
+
+-- of all viewers and a part of them that explains it the part is told of, else all are
+suppressors as (
+
+    select
+        suppressed.rule,
+        suppressed.cohort,
+        suppressed.started_at,
+        min(other.rule) as suppressed_by
+    from fired as suppressed
+    inner join fired as other
+        on
+            suppressed.metric = other.metric
+            and suppressed.started_at <= other.cleared_at
+            and suppressed.cleared_at >= other.started_at
+            and (
+                (
+                    suppressed.cohort_kind = 'all'
+                    and other.cohort_kind <> 'all'
+                    and other.impacted >= 0.8 * suppressed.impacted
+                )
+                or (
+                    suppressed.cohort_kind <> 'all'
+                    and other.cohort_kind = 'all'
+                    and suppressed.impacted < 0.8 * other.impacted
+                )
+            )
+    group by suppressed.rule, suppressed.cohort, suppressed.started_at
+
+),
+
+alerts as (
+
+    select
+        md5(concat_ws(
+            '|', episodes_judged.rule, episodes_judged.cohort, episodes_judged.started_at
+        )) as alert_id,
+        episodes_judged.rule,
+        episodes_judged.cohort_kind,
+        episodes_judged.cohort,
+        episodes_judged.state,
+        episodes_judged.severity,
+        episodes_judged.layer,
+        episodes_judged.meaning,
+        episodes_judged.metric,
+        episodes_judged.started_at,
+        episodes_judged.fired_at,
+        case when episodes_judged.state = 'resolved' then episodes_judged.cleared_at end
+            as resolved_at,
+        episodes_judged.windows,
+        episodes_judged.last_value,
+        episodes_judged.last_usual,
+        episodes_judged.worst_value,
+        episodes_judged.sample,
+        episodes_judged.impacted,
+        suppressors.suppressed_by
+    from episodes_judged
+    left outer join suppressors
+        on
+            episodes_judged.rule = suppressors.rule
+            and episodes_judged.cohort = suppressors.cohort
+            and episodes_judged.started_at = suppressors.started_at
+
+)
+
+select * from alerts
