@@ -47,7 +47,7 @@ Go on with
 
 VIEWERS = """
     select
-        origin as country,
+        coalesce(device_type, 'older SDK') as device,
         count(*) as sessions,
         count_if(is_attempt) as attempts,
         count_if(is_play) as plays,
@@ -55,7 +55,7 @@ VIEWERS = """
         sum(stalls) as stalls,
         round(100 * sum(stalled_ms) / sum(1000 * played_s + stalled_ms), 2) as rebuffering_percent
     from silver.playback_sessions
-    group by origin
+    group by device_type
     order by sessions desc
     limit 8
 """
@@ -221,7 +221,7 @@ def show_stocks(root: Path, spark: SparkSession) -> None:
 
 
 def show_video(_root: Path, spark: SparkSession) -> None:
-    """Print what viewers experienced, by country."""
+    """Print what viewers experienced, by kind of device."""
     rows = spark.sql(VIEWERS)
     table = Table(*rows.columns, title="what viewers experienced", title_justify="left", box=SIMPLE)
     for row in rows.collect():

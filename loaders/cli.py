@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from loaders.alerts.commands import alerts
 from loaders.bronze import BatchReport, ensure_tables
 from loaders.destinations import destination_of
 from loaders.feeds import Feed, read_feeds
@@ -29,12 +30,14 @@ from loaders.ip_ranges import (
 )
 from loaders.journal import live_progress
 from loaders.kinds import kind_of
+from loaders.printable import printable
 from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
 from loaders.replay import replay
 from loaders.session import ConfigurationError, cluster_settings, get_spark, lakehouse_root
 from loaders.status import feed_status
 from loaders.status_tables import status_tables, watch_status
+from loaders.subscribed_queue import step_lines
 from loaders.vault.commands import vault
 
 if TYPE_CHECKING:
@@ -81,6 +84,7 @@ def cli() -> None:
     python -m loaders queue create FEED        have the bucket announce new objects to a queue
     python -m loaders quarantine list          what could not be loaded, and why
     python -m loaders quarantine replay FEED   load what has become readable since
+    python -m loaders alerts follow QUEUE_URL  print alerts as they come, act on them
     python -m loaders ip-ranges                countries and networks of addresses, for ip_ranges
     python -m loaders ingest                   take events of game servers over HTTP
     python -m loaders vault show PLAYER        personal data of players: show, export, erase …
@@ -91,6 +95,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(alerts)
 cli.add_command(ingest)
 cli.add_command(vault)
 
@@ -277,16 +282,8 @@ def create(name: str, location: str | None, dry_run: bool, as_json: bool) -> Non
 
 
 def _print_queue(report: QueueReport, source: str, *, dry_run: bool) -> None:
-    would = "would be " if dry_run else ""
-    for step in report.steps:
-        differs = f": {', '.join(step.differs)}" if step.differs else ""
-        state = "unchanged" if step.action == "keep" else f"{would}{step.action}d{differs}"
-        _say(f"{step.resource}  {state}")
-    if all(step.action == "keep" for step in report.steps):
-        _say("nothing to change")
-    if dry_run:
-        for title, document in report.documents().items():
-            _say(f"\n{title}:\n{json.dumps(document, indent=2)}")
+    for line in step_lines(report.steps, report.documents(), dry_run=dry_run):
+        _say(line)
     if report.queue_url:
         _say(f"\nqueue URL: {report.queue_url}\n\nin loaders/feeds.yml:")
         _say("\n".join(feed_lines(report.wiring.feed, source, report.queue_url)))
@@ -343,9 +340,9 @@ def show(feed: str, reason: str | None, limit: int, raw: bool, as_json: bool) ->
     for row in rows:
         place = f"{row['container']} {row['item']}  version {row['version']}"
         record = f"record {row['ordinal']}  byte {row['offset_bytes']}  batch {row['batch_id']}"
-        _say(_printable(f"{row['reason']}  {place}  {record}"))
+        _say(printable(f"{row['reason']}  {place}  {record}"))
         if raw:
-            _say(f"    {_printable(row['raw'])}")
+            _say(f"    {printable(row['raw'])}")
 
 
 @quarantine.command("replay")
@@ -383,14 +380,6 @@ def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
     _say(
         f"{feed.name}: {report.replaced:,} of {report.looked_at:,} rows left quarantine, "
         f"{report.kept:,} records loaded{left}"
-    )
-
-
-def _printable(text: str) -> str:
-    """Nothing that would steer a terminal."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
     )
 
 
@@ -455,6 +444,7 @@ def ip_ranges(
     """Write a snapshot of who has which addresses, for the feed ip_ranges to load.
 
     \b
+    python -m loaders alerts follow QUEUE_URL  print alerts as they come, act on them
     python -m loaders ip-ranges --country asn-country.csv --asn asn.csv --valid-from 2026-01-01
     python -m loaders run ip_ranges --once
 

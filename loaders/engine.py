@@ -273,9 +273,9 @@ class Engine:
         return done
 
     def _start_live(self, models: Sequence[LiveModel], told: Sequence[ToldModel]) -> None:
-        # dbt changes settings of the engine's own session.
         idle = idle_tables(self._feeds)
         models = [model for model in models if {each.table.lower() for each in model.inputs} - idle]
+        # dbt changes settings of the engine's own session.
         publisher = Publisher(self._spark.newSession())
         report = publisher.noting(self._tell)
         if told:

@@ -63,8 +63,11 @@ class SnsSink(BaseModel):
     message: str | None = None
     """Text with {column} for values; by default the row as JSON."""
     subject: str | None = None
-    attributes: dict[str, str] = {}
-    """Message attributes, for filter policies; values are texts as `message`."""
+    attributes: dict[str, str] = Field({}, max_length=9)
+    """Message attributes, for filter policies; values are texts as `message`.
+
+    With `message_id` at most ten: SNS drops a message with more that a queue is to get raw.
+    """
     idempotency_key: tuple[str, ...] = Field(min_length=1)
     """Columns that make a message a new one: rows with equal values are told of once."""
 

@@ -1,35 +1,37 @@
 """A queue for a feed: bucket → topic → queue, with a dead-letter queue behind it.
 
-Pure functions say what there should be: the policies, the queues' attributes, the bucket's
-notifications. `create_queue` looks at what there is and changes what differs.
+Pure functions say what there should be: the topic's policy and the bucket's notifications.
+`create_queue` looks at what there is and changes what differs.
 
-Both queues are encrypted (SQS's own keys). The topic is not: S3 cannot publish to one that is
-encrypted with the key that SNS manages, and what passes through it are names of objects.
+The topic is not encrypted: S3 cannot publish to one that is encrypted with the key that SNS
+manages, and what passes through it are names of objects.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 from loaders.session import ConfigurationError
 from loaders.sources.clients import ClientSettings, client, client_settings
-from loaders.sources.discovery import VISIBILITY_SECONDS
 from loaders.sources.objects import LOCAL, parse_location
+from loaders.subscribed_queue import (
+    MAX_QUEUE_NAME,
+    QueueAccount,
+    Step,
+    SubscribedQueue,
+    dead_letter_attributes,
+    differing,
+    one_line_errors,
+    queue_attributes,
+    queue_policy,
+    require_ours,
+)
 
-# A loader that is restarted while it holds a message receives it once more, at most every
-# VISIBILITY_SECONDS. So a good message outlives an hour and a half of restarts.
-MAX_RECEIVE_COUNT = 20
-# Age counts from the first sending, in the dead-letter queue too: it must keep messages longer.
-RETENTION_SECONDS = 10 * 86400
-DEAD_LETTER_RETENTION_SECONDS = 14 * 86400  # what SQS allows
-
-_MAX_QUEUE_NAME = 80
 _CREATED = "s3:ObjectCreated:*"
 _DESTINATIONS = {
     "TopicConfigurations": "TopicArn",
@@ -55,20 +57,14 @@ class Wiring:
         return f"multihop-{self.feed}"
 
     @property
-    def dead_letter_name(self) -> str:
-        return f"{self.name}-dead"
-
-    @property
     def topic_arn(self) -> str:
         return f"arn:{self.partition}:sns:{self.region}:{self.account}:{self.name}"
 
     @property
-    def queue_arn(self) -> str:
-        return f"arn:{self.partition}:sqs:{self.region}:{self.account}:{self.name}"
-
-    @property
-    def dead_letter_arn(self) -> str:
-        return f"arn:{self.partition}:sqs:{self.region}:{self.account}:{self.dead_letter_name}"
+    def queue(self) -> SubscribedQueue:
+        return SubscribedQueue(
+            self.name, self.topic_arn, self.account, self.region, self.partition, tags(self)
+        )
 
     @property
     def bucket_arn(self) -> str:
@@ -99,48 +95,6 @@ def topic_policy(wiring: Wiring) -> dict[str, Any]:
                 },
             }
         ],
-    }
-
-
-def queue_policy(wiring: Wiring) -> dict[str, Any]:
-    """SNS may send, for this topic, and nobody else."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "TopicSends",
-                "Effect": "Allow",
-                "Principal": {"Service": "sns.amazonaws.com"},
-                "Action": "sqs:SendMessage",
-                "Resource": wiring.queue_arn,
-                "Condition": {"ArnEquals": {"aws:SourceArn": wiring.topic_arn}},
-            }
-        ],
-    }
-
-
-def queue_attributes(wiring: Wiring) -> dict[str, str]:
-    """Attributes of the queue, as SQS takes them."""
-    redrive = {
-        "deadLetterTargetArn": wiring.dead_letter_arn,
-        "maxReceiveCount": MAX_RECEIVE_COUNT,
-    }
-    return {
-        "MessageRetentionPeriod": str(RETENTION_SECONDS),
-        "Policy": json.dumps(queue_policy(wiring)),
-        "RedrivePolicy": json.dumps(redrive),
-        "SqsManagedSseEnabled": "true",
-        "VisibilityTimeout": str(VISIBILITY_SECONDS),
-    }
-
-
-def dead_letter_attributes(wiring: Wiring) -> dict[str, str]:
-    """Attributes of the dead-letter queue: it takes from the queue alone."""
-    allow = {"redrivePermission": "byQueue", "sourceQueueArns": [wiring.queue_arn]}
-    return {
-        "MessageRetentionPeriod": str(DEAD_LETTER_RETENTION_SECONDS),
-        "RedriveAllowPolicy": json.dumps(allow),
-        "SqsManagedSseEnabled": "true",
     }
 
 
@@ -223,16 +177,6 @@ def feed_lines(feed: str, source: str, queue_url: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One resource: `create`, `change` (with what differs) or `keep`; `apply` does it."""
-
-    resource: str
-    action: str
-    differs: tuple[str, ...]
-    apply: Callable[[], Any]
-
-
-@dataclass(frozen=True, slots=True)
 class QueueReport:
     """What was found and done; queue_url is None where a dry run found no queue yet."""
 
@@ -245,9 +189,9 @@ class QueueReport:
         """The policies and the bucket's notifications, as they should be, by title."""
         return {
             "policy of the topic": topic_policy(self.wiring),
-            "policy of the queue": queue_policy(self.wiring),
-            "attributes of the queue": queue_attributes(self.wiring),
-            "attributes of the dead-letter queue": dead_letter_attributes(self.wiring),
+            "policy of the queue": queue_policy(self.wiring.queue),
+            "attributes of the queue": queue_attributes(self.wiring.queue),
+            "attributes of the dead-letter queue": dead_letter_attributes(self.wiring.queue),
             "notifications of the bucket": self.notifications,
         }
 
@@ -277,15 +221,15 @@ def create_queue(
         ConfigurationError: the feed is not over a bucket, what is in the way belongs to somebody
             else, or AWS refuses; the message says what to do.
     """
-    with _one_line_errors():
+    with one_line_errors():
         wiring = _wiring(feed, location, client_settings({"region": region or ""}))
-        aws = _Account(wiring)
-        steps, notifications = aws.steps()
+        account = _Account(wiring)
+        steps, notifications = account.steps()
         if not dry_run:
             for step in steps:
                 if step.action != "keep":
                     step.apply()
-        return QueueReport(wiring, tuple(steps), notifications, aws.queue_url(wiring.name))
+        return QueueReport(wiring, tuple(steps), notifications, account.queue_url())
 
 
 def _wiring(feed: str, location: str, settings: ClientSettings) -> Wiring:
@@ -309,10 +253,10 @@ def _wiring(feed: str, location: str, settings: ClientSettings) -> Wiring:
         region=bucket["BucketRegion"],  # S3 announces within a region only
         partition=identity["Arn"].split(":")[1],
     )
-    if len(wiring.dead_letter_name) > _MAX_QUEUE_NAME:
+    if len(wiring.queue.dead_letter_name) > MAX_QUEUE_NAME:
         raise ConfigurationError(
-            f"feed {feed}: its queue would be called {wiring.dead_letter_name}, and SQS "
-            f"allows {_MAX_QUEUE_NAME} characters: give the feed a shorter name"
+            f"feed {feed}: its queue would be called {wiring.queue.dead_letter_name}, and SQS "
+            f"allows {MAX_QUEUE_NAME} characters: give the feed a shorter name"
         )
     return wiring
 
@@ -323,49 +267,18 @@ class _Account:
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
         settings = client_settings({"region": wiring.region})
-        self._s3, self._sns, self._sqs = (client(name, settings) for name in ("s3", "sns", "sqs"))
+        self._s3, self._sns = client("s3", settings), client("sns", settings)
+        self._queues = QueueAccount(wiring.queue)
 
     def steps(self) -> tuple[list[Step], dict[str, Any]]:
         """In the order in which they must be done, and the bucket's notifications after them."""
-        wiring = self._wiring
         bucket, notifications = self._bucket()
-        steps = [
-            self._queue(wiring.dead_letter_name, dead_letter_attributes(wiring)),
-            self._queue(wiring.name, queue_attributes(wiring)),
-            self._topic(),
-            self._subscription(),
-            bucket,
-        ]
+        subscription = self._queues.subscription_step()
+        steps = [*self._queues.queue_steps(), self._topic(), subscription, bucket]
         return steps, notifications
 
-    def queue_url(self, name: str) -> str | None:
-        try:
-            return self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        except self._sqs.exceptions.QueueDoesNotExist:
-            return None
-
-    def _queue(self, name: str, wanted: dict[str, str]) -> Step:
-        url = self.queue_url(name)
-        if url is None:
-            return Step(
-                f"queue {name}",
-                "create",
-                (),
-                lambda: self._sqs.create_queue(
-                    QueueName=name, Attributes=wanted, tags=tags(self._wiring)
-                ),
-            )
-        self._require_ours(f"queue {name}", self._sqs.list_queue_tags(QueueUrl=url).get("Tags", {}))
-        found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=sorted(wanted))
-        differs = _differing(found.get("Attributes", {}), wanted)
-        return Step(
-            f"queue {name}",
-            "change" if differs else "keep",
-            differs,
-            lambda: self._sqs.set_queue_attributes(
-                QueueUrl=url, Attributes={attribute: wanted[attribute] for attribute in differs}
-            ),
-        )
+    def queue_url(self) -> str | None:
+        return self._queues.queue_url()
 
     def _topic(self) -> Step:
         arn, name = self._wiring.topic_arn, self._wiring.name
@@ -381,10 +294,11 @@ class _Account:
                 lambda: self._sns.create_topic(Name=name, Attributes=wanted, Tags=labels),
             )
         labels = self._sns.list_tags_for_resource(ResourceArn=arn).get("Tags", [])
-        self._require_ours(f"topic {name}", {label["Key"]: label["Value"] for label in labels})
+        found_tags = {label["Key"]: label["Value"] for label in labels}
+        require_ours(f"topic {name}", found_tags, tags(self._wiring))
         if found.get("KmsMasterKeyId") == "alias/aws/sns":
             wanted["KmsMasterKeyId"] = ""
-        differs = _differing(found, wanted)
+        differs = differing(found, wanted)
 
         def change() -> None:
             for attribute in differs:
@@ -393,46 +307,6 @@ class _Account:
                 )
 
         return Step(f"topic {name}", "change" if differs else "keep", differs, change)
-
-    def _subscription(self) -> Step:
-        arn, endpoint = self._wiring.topic_arn, self._wiring.queue_arn
-        what = f"subscription of {self._wiring.name}"
-        subscription = self._subscription_arn()
-        if subscription is None:
-            return Step(
-                what,
-                "create",
-                (),
-                lambda: self._sns.subscribe(
-                    TopicArn=arn,
-                    Protocol="sqs",
-                    Endpoint=endpoint,
-                    Attributes={"RawMessageDelivery": "true"},
-                ),
-            )
-        found = self._sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
-        differs = _differing(found, {"RawMessageDelivery": "true"})
-        return Step(
-            what,
-            "change" if differs else "keep",
-            differs,
-            lambda: self._sns.set_subscription_attributes(
-                SubscriptionArn=subscription,
-                AttributeName="RawMessageDelivery",
-                AttributeValue="true",
-            ),
-        )
-
-    def _subscription_arn(self) -> str | None:
-        pages = self._sns.get_paginator("list_subscriptions_by_topic")
-        try:
-            for page in pages.paginate(TopicArn=self._wiring.topic_arn):
-                for entry in page["Subscriptions"]:
-                    if entry["Endpoint"] == self._wiring.queue_arn:
-                        return entry["SubscriptionArn"]
-        except self._sns.exceptions.NotFoundException:
-            pass
-        return None
 
     def _bucket(self) -> tuple[Step, dict[str, Any]]:
         name, owner = self._wiring.bucket, self._wiring.account
@@ -452,52 +326,3 @@ class _Account:
             ),
         )
         return step, merged
-
-    def _require_ours(self, what: str, found: Mapping[str, str]) -> None:
-        wanted = tags(self._wiring)
-        if {name: found.get(name) for name in wanted} == wanted:
-            return
-        owner = found.get("multihop:location")
-        whose = f"announces {owner}" if owner else "was not made by this command"
-        raise ConfigurationError(
-            f"{what} exists and {whose}, not {self._wiring.location}: delete it if nothing "
-            "needs it, or give the feed another name"
-        )
-
-
-def _differing(found: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the attributes that are not as they should be; JSON is compared as JSON."""
-
-    def plain(text: str | None) -> Any:
-        try:
-            return json.loads(text or "null", parse_int=str)
-        except ValueError:
-            return text
-
-    return tuple(name for name in wanted if plain(found.get(name)) != plain(wanted[name]))
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ValueError as error:  # of parse_location
-        raise ConfigurationError(str(error)) from error
-    except BotoCoreError as error:
-        raise ConfigurationError(
-            f"{error} (credentials, region and endpoint are boto3's: AWS_PROFILE, AWS_REGION …)"
-        ) from error
-    except ClientError as error:
-        answer = error.response["Error"]
-        hints = {
-            "404": "there is no such bucket",
-            "403": "the bucket is another account's, or these credentials may not see it",
-            "QueueDeletedRecently": "run the command again in a minute",
-            "InvalidArgument": "S3 may not see the new topic yet: run the command again",
-        }
-        hint = hints.get(answer["Code"].rpartition(".")[2], "see docs/iam.md for what is needed")
-        raise ConfigurationError(
-            f"{error.operation_name}: {answer['Code']}: {answer.get('Message', '')}: {hint}"
-        ) from error

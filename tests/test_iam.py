@@ -13,7 +13,7 @@ import pytest
 from botocore import xform_name
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-SERVICES = ("firehose", "kinesis", "kms", "s3", "sns", "sqs", "sts")
+SERVICES = ("firehose", "kinesis", "kms", "s3", "sesv2", "sns", "sqs", "sts")
 # Where the action is not called like the operation, or is not the only one.
 ACTIONS = {
     "s3:copy": {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"},
@@ -23,6 +23,8 @@ ACTIONS = {
     "s3:head_object": {"s3:GetObject"},
     "s3:list_objects_v2": {"s3:ListBucket"},
     "s3:put_bucket_notification_configuration": {"s3:PutBucketNotification"},
+    # of a template SES asks for the older name
+    "sesv2:send_email": {"ses:SendEmail", "ses:SendTemplatedEmail"},
     "sns:create_topic": {"sns:CreateTopic", "sns:TagResource"},  # made with tags
     "sqs:change_message_visibility_batch": {"sqs:ChangeMessageVisibility"},
     "sqs:create_queue": {"sqs:CreateQueue", "sqs:TagQueue"},
@@ -107,18 +109,33 @@ def test_every_call_is_told_with_its_service(operations: dict[str, dict[str, str
 def test_policies_allow_what_is_called_and_nothing_else(
     policies: dict[str, set[str]], operations: dict[str, dict[str, str]]
 ) -> None:
-    set_up = PROJECT_ROOT / "loaders" / "queues.py"
-    ingest = [
-        path
-        for folder in ("ingest", "vault")
-        for path in (PROJECT_ROOT / "loaders" / folder).rglob("*.py")
-    ]
-    others = {*(PROJECT_ROOT / "loaders").rglob("*.py")} - {set_up, *ingest}
-    assert policies["Queue set-up"] == actions([set_up], operations)
+    loaders = PROJECT_ROOT / "loaders"
+    set_up = [loaders / "queues.py", loaders / "subscribed_queue.py"]
+    ingest = [path for folder in ("ingest", "vault") for path in (loaders / folder).rglob("*.py")]
+    alerts = [*(loaders / "alerts").rglob("*.py")]
+    others = {*loaders.rglob("*.py")} - {*set_up, *ingest, *alerts}
+    assert policies["Queue set-up"] == actions(set_up, operations)
     assert policies["Ingest service"] == actions(ingest, operations)
     loading = policies["Loader"] | policies["Clean-up"] | policies["Schemas in a bucket"]
     called = actions(others, operations)
     assert loading == called - policies["Publisher"]
+
+
+def test_policies_of_alerts_allow_what_is_called_and_nothing_else(
+    policies: dict[str, set[str]], operations: dict[str, dict[str, str]]
+) -> None:
+    folder = PROJECT_ROOT / "loaders" / "alerts"
+
+    def called(*names: str) -> set[str]:
+        return actions([folder / name for name in names], operations)
+
+    queues = actions([PROJECT_ROOT / "loaders" / "subscribed_queue.py"], operations)
+    assert policies["Alert queue set-up"] == called("queue.py") | queues
+    assert policies["Alert consumer"] == called("follow.py")
+    assert policies["Alert e-mail"] == called("email.py")
+    assert policies["Remediation"] == called("weights.py") - {"s3:GetObjectVersion"}  # names none
+    told = {"queue.py", "follow.py", "email.py", "weights.py"}
+    assert called(*({path.name for path in folder.glob("*.py")} - told)) == set()
 
 
 def test_who_loads_the_lake_may_ask_kms_for_no_key_of_a_player(

@@ -163,6 +163,18 @@ def test_models_seeds_and_their_columns_are_described(manifest: Any) -> None:
     assert missing == []
 
 
+def test_comments_of_views_fit_into_a_hive_metastore(models: list[Any]) -> None:
+    """It keeps 256 characters a column; a longer one is refused, ten times over (20 s by default)."""
+    too_long = {
+        f"{model.name}.{column.name}": len(column.description)
+        for model in models
+        if model.config.materialized == "view"
+        for column in model.columns.values()
+        if len(column.description) > 256
+    }
+    assert too_long == {}
+
+
 def test_gold_has_contracts_that_name_every_type(models: list[Any]) -> None:
     wrong = [
         model.name

@@ -18,6 +18,7 @@ from demo.video.incidents import KINDS, Incident, Script, random_script
 from demo.video.simulator import Output, Settings, Simulator
 from demo.video.steering import read_weights
 from demo.video.writers import BUCKET, STREAM, DeliveryError, make_stream, put_events, put_logs
+from loaders.alerts.weights import WeightsError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -204,7 +205,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except DeliveryError as error:
+    except (DeliveryError, WeightsError) as error:
         click.echo(f"demo.video: {error}", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):

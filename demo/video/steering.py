@@ -1,14 +1,16 @@
-"""CDN weights: which edge a viewer is sent to. Remediation writes them, players obey them."""
+"""Which edge a viewer is sent to: players obey the CDN weights that remediation writes.
+
+loaders/alerts/weights.py says what the object in S3 looks like.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from random import Random
 from typing import Any
 
 from demo.video import world
+from loaders.alerts.weights import WeightsError, WeightsObject
 
 WEIGHTS_KEY = "qos/control/cdn_weights.json"
 
@@ -32,13 +34,13 @@ class Steering:
         """Replace all weights.
 
         Raises:
-            ValueError: a weight below zero, or an edge that does not exist.
+            WeightsError: a weight below zero, or an edge that does not exist.
         """
         for edge, weight in weights.items():
             if edge not in world.ALL_EDGES:
-                raise ValueError(f"no edge {edge!r}; there are {', '.join(world.ALL_EDGES)}")
+                raise WeightsError(f"no edge {edge!r}; there are {', '.join(world.ALL_EDGES)}")
             if not weight >= 0:
-                raise ValueError(f"weight of {edge} is {weight}; it cannot be below 0")
+                raise WeightsError(f"weight of {edge} is {weight}; it cannot be below 0")
         if dict(weights) != self._weights:
             self._weights = dict(weights)
             self.version += 1
@@ -66,13 +68,11 @@ class Steering:
         return next(edge for edge, share in reversed(steered) if share)
 
 
-def write_weights(s3: Any, bucket: str, weights: Mapping[str, float]) -> None:
-    """Put the weights where players look for them."""
-    s3.put_object(Bucket=bucket, Key=WEIGHTS_KEY, Body=json.dumps(dict(weights)).encode())
-
-
 def read_weights(s3: Any, bucket: str) -> dict[str, float]:
-    """The weights that remediation wrote last; none when it wrote none."""
-    with suppress(s3.exceptions.NoSuchKey):
-        return json.loads(s3.get_object(Bucket=bucket, Key=WEIGHTS_KEY)["Body"].read())
-    return {}
+    """The weights that remediation or a person wrote last; none when nobody did.
+
+    Raises:
+        loaders.alerts.weights.WeightsError: the object holds something else.
+    """
+    weights = WeightsObject(s3, bucket, WEIGHTS_KEY).read()
+    return {edge: entry.weight for edge, entry in weights.items()}

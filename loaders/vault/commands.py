@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loaders.printable import printable
 from loaders.session import ConfigurationError, lakehouse_root
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def show(player: str, reason: str) -> None:
     """Show the personal data held of PLAYER."""
     with _opened(reason) as (store, access):
         for field, value in store.show(_id_of(store, player), access).items():
-            click.echo(f"{field}: {_printable(value)}")
+            click.echo(f"{field}: {printable(value)}")
 
 
 @vault.command()
@@ -149,8 +150,3 @@ def _id_of(store: Vault, player: str) -> str:
 
     studio, slash, user_id = player.partition("/")
     return pseudonym_of(store.pseudonym_key(), studio, user_id) if slash else player
-
-
-def _printable(text: str) -> str:
-    """Nothing that would steer a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -3,6 +3,7 @@
 {%- macro changes_sql(target, batch, columns, extent) -%}
     {%- set unit = config.require('rewrites') -%}
     {%- set unique_key = config.require('unique_key') -%}
+    {%- set unique_key = [unique_key] if unique_key is string else unique_key -%}
     with
 
     units as (
@@ -11,33 +12,44 @@
 
     ),
 
-    rows_of_units as (
+    rows_of_both as (
 
-        select {% for column in columns %}target.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+        select {{ columns | join(', ') }}, true as is_of_batch from {{ batch }}
+
+        union all
+
+        select {% for column in columns %}target.{{ column }}, {% endfor %}false as is_of_batch
         from {{ target }} as target
         left semi join units
             on target.{{ unit }} = units.{{ unit }}
         where target.{{ unit }} between {{ extent.ranges[unit][0] }} and {{ extent.ranges[unit][1] }}
 
-    )
+    ),
 
-    (
-        select {{ columns | join(', ') }} from {{ batch }}
-        except
-        select {{ columns | join(', ') }} from rows_of_units
-    )
+    rows_judged as (
 
-    union all
+        select
+            *,
+            bool_or(is_of_batch) over (partition by {{ unique_key | join(', ') }}) as is_there
+        from rows_of_both
+
+    ),
+
+    -- a row of the batch and one of the table that are the same make a pair
+    rows_alone as (
+
+        select {{ columns | join(', ') }}, is_there, bool_or(is_of_batch) as is_of_batch
+        from rows_judged
+        group by {{ columns | join(', ') }}, is_there
+        having count(*) = 1
+
+    )
 
     select
         {% for column in columns -%}
-        {{ 'rows_of_units.' ~ column if column in unique_key else 'null' }} as {{ column }}
+        {{ column if column in unique_key else 'case when is_of_batch then ' ~ column ~ ' end as ' ~ column }}
         {{- ',' if not loop.last }}
         {% endfor -%}
-    from rows_of_units
-    left anti join {{ batch }} as batch
-        on
-            {% for column in unique_key -%}
-            {{ 'and ' if not loop.first }}rows_of_units.{{ column }} = batch.{{ column }}
-            {% endfor %}
+    from rows_alone
+    where is_of_batch or not is_there
 {%- endmacro -%}

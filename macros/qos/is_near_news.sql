@@ -13,7 +13,7 @@
             from {{ ref(input) }}
             where {{ is_new(batch, cursor=cursor) }}
         {%- endset -%}
-        {%- set extent = run_query(query).rows[0] -%}
+        {%- set extent = first_row(query) -%}
         {%- set day = day or input_day -%}
         {%- if extent[0] is none -%}
             false

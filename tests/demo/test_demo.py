@@ -19,6 +19,7 @@ from loaders.session import PROJECT_ROOT
 
 FIRST, LAST = date(2010, 1, 4), date(2010, 2, 5)
 NEXT = date(2010, 2, 8)
+STOCKS = [case for case in use_cases.USE_CASES if case.name == "stocks"]
 
 
 @pytest.fixture
@@ -59,9 +60,9 @@ def test_data_is_loaded_built_shown_and_next_time_only_what_is_new(
     monkeypatch.setenv("LANDING", str(tmp_path))
 
     def run():
-        command.load(spark)
+        command.load(spark, STOCKS)
         command.build_tables(lakehouse, DbtProject(lakehouse))
-        command.show(lakehouse, spark)
+        command.show(lakehouse, spark, STOCKS)
         return capsys.readouterr().out
 
     (lakehouse / "target" / "green_build").unlink(missing_ok=True)
@@ -92,7 +93,7 @@ def test_data_is_loaded_built_shown_and_next_time_only_what_is_new(
     assert figures["viewPE"].size_bytes is None
 
     deliver(tmp_path, NEXT, NEXT)
-    command.load(spark)
+    command.load(spark, STOCKS)
     assert "stocks_daily_prices: 4 records of 1 objects" in capsys.readouterr().out
     assert not build.is_current(lakehouse)
 

@@ -17,6 +17,7 @@ from demo.video import __main__ as command
 from demo.video import audience, delivery, steering, world, writers
 from demo.video.cdn_log import CdnLog, LogObject, reference_row, v2_row
 from demo.video.simulator import PlayerEvent, Settings, Simulator
+from loaders.alerts.weights import Weight, WeightsObject
 
 EVENING = 1_780_077_600_000  # 2026-05-29 18:00 UTC
 HOUR_MS = 3_600_000
@@ -237,7 +238,8 @@ def test_weights_that_remediation_wrote_are_read_back(aws):
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="weights")
     assert steering.read_weights(s3, "weights") == {}
-    steering.write_weights(s3, "weights", {"FRA56-P3": 0.0})
+    weights = WeightsObject(s3, "weights", steering.WEIGHTS_KEY)
+    weights.change(lambda _: ({"FRA56-P3": Weight(0.0)}, None))
     assert steering.read_weights(s3, "weights") == {"FRA56-P3": 0.0}
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from random import Random
@@ -17,6 +19,10 @@ from demo.video.incidents import KINDS, MINUTE_MS, Incident, Script, random_scri
 from demo.video.player import Request
 from demo.video.simulator import Settings, Simulator, lower_cased
 from demo.video.steering import Steering
+from loaders.alerts import remediation
+from loaders.alerts.message import Alert
+from loaders.alerts.remediation import decide
+from loaders.alerts.weights import parse_weights, weights_as_json
 
 EVENING = 1_780_077_600_000  # 2026-05-29 18:00 UTC
 TRACKING_ID = re.compile(r"[A-Za-z0-9_-]{54}==")
@@ -601,6 +607,28 @@ def test_sessions_under_way_move_too():
     moved = [r for r in after if r.viewer.user_id in under_way]
     assert moved
     assert "FRA56-P3" not in {r.edge for r in moved}
+
+
+def test_no_new_session_is_sent_to_an_edge_that_remediation_has_shifted(short_views):
+    """From an alert as it is told to players, by the bytes that stand in S3."""
+    told_at = datetime.fromtimestamp(EVENING / 1000, UTC)
+    alert = Alert("slow", "", told_at, "alert", "edge_errors", "firing", "critical", "edge")
+    alert = replace(alert, cohort_kind="edge", cohort="FRA56-P3")
+    weights, _ = decide({}, [alert], remediation.Settings(frozenset(world.ALL_EDGES)), told_at)
+    stored = parse_weights(weights_as_json(weights))
+
+    simulator = Simulator(Settings(1, EVENING, 20))
+    list(simulator.run(4))
+    before = len(simulator.truth)
+    simulator.steering.set_weights({edge: entry.weight for edge, entry in stored.items()})
+    list(simulator.run(6))
+    edges = [
+        Counter(s.edge for s in part)
+        for part in (simulator.truth[:before], simulator.truth[before:])
+    ]
+    assert edges[0]["FRA56-P3"] > 0
+    assert edges[1]["FRA56-P3"] == 0
+    assert edges[1]["TXL52-P1"] > 0
 
 
 def test_moving_away_from_a_slow_edge_ends_the_trouble(short_views):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from loaders.engine import idle_tables
+from loaders.feeds import read_feeds
 from loaders.graph import graph_of
 
 
@@ -86,3 +88,11 @@ def test_what_stands_only_on_tables_that_nobody_writes_is_left_out():
     # what `both` is built of besides comes along
     assert set(graph.names.values()) == {"ordered", "both", "typed", "parsed"}
     assert graph.below["source.p.orders"] == {"model.p.ordered", "model.p.both"}
+
+
+def test_the_tables_of_feeds_that_do_not_run_are_idle():
+    feeds = read_feeds()
+    running = [feeds["stocks_daily_prices"], feeds["stocks_fundamentals"]]
+    idle = {f"bronze.{feed.table}".lower() for feed in feeds.values() if feed not in running}
+    assert idle_tables(running) == idle > set()
+    assert idle_tables(list(feeds.values())) == set()

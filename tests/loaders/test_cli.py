@@ -170,7 +170,7 @@ def test_watch_draws_status_anew_until_ctrl_c(tmp_path: Path) -> None:
     def read_all() -> None:
         """What it still draws: unread, it would wait for us to read it."""
         with suppress(OSError):  # the terminal has no other end any more
-            while os.read(ours, 10_000):
+            while select.select([ours], [], [], 60)[0] and os.read(ours, 10_000):
                 pass
 
     try:

@@ -14,6 +14,8 @@ INPUT = (
     "(select * from {relation} /* stream */ where {where})\n"
     "    /* watermark ts delay of interval 30 seconds */ as events"
 )
+# With the id of the message eleven.
+TEN = {f"a{number}": "" for number in range(10)}
 
 
 def a_source(name: str) -> dict[str, Any]:
@@ -138,6 +140,10 @@ def test_other_models_are_left_out() -> None:
         (
             {"sink": {"sns": {"topic": "t", "idempotency_key": ["w"], "message": "{nope}"}}},
             "m: sink.sns names {nope}, which is no column of the model; there are k, n, w",
+        ),
+        (
+            {"sink": {"sns": {"idempotency_key": ["w"], "topic": "t", "attributes": TEN}}},
+            "m: sink: sns.attributes: Dictionary should have at most 9 items",
         ),
     ],
 )

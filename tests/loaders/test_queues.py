@@ -15,15 +15,13 @@ from loaders.queues import (
     QueueReport,
     Wiring,
     create_queue,
-    dead_letter_attributes,
     feed_lines,
     merged_notifications,
     notification,
-    queue_attributes,
-    queue_policy,
     topic_policy,
 )
 from loaders.session import ConfigurationError
+from loaders.subscribed_queue import dead_letter_attributes, queue_attributes, queue_policy
 
 WIRING = Wiring("games", "landing", "games/day=1/", "111122223333", "eu-west-1")
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:multihop-games"
@@ -50,7 +48,7 @@ def test_the_topic_takes_from_this_bucket_of_this_account_alone() -> None:
 
 
 def test_the_queue_takes_from_the_topic_alone() -> None:
-    assert queue_policy(WIRING) == {
+    assert queue_policy(WIRING.queue) == {
         "Version": "2012-10-17",
         "Statement": [
             {
@@ -66,9 +64,9 @@ def test_the_queue_takes_from_the_topic_alone() -> None:
 
 
 def test_queues_are_encrypted_and_the_dead_letter_queue_keeps_messages_longer() -> None:
-    assert queue_attributes(WIRING) == {
+    assert queue_attributes(WIRING.queue) == {
         "MessageRetentionPeriod": "864000",
-        "Policy": json.dumps(queue_policy(WIRING)),
+        "Policy": json.dumps(queue_policy(WIRING.queue)),
         "RedrivePolicy": json.dumps(
             {"deadLetterTargetArn": f"{QUEUE}-dead", "maxReceiveCount": 20}
         ),
@@ -76,7 +74,7 @@ def test_queues_are_encrypted_and_the_dead_letter_queue_keeps_messages_longer() 
         "VisibilityTimeout": "300",
     }
     allow = {"redrivePermission": "byQueue", "sourceQueueArns": [QUEUE]}
-    assert dead_letter_attributes(WIRING) == {
+    assert dead_letter_attributes(WIRING.queue) == {
         "MessageRetentionPeriod": "1209600",
         "RedriveAllowPolicy": json.dumps(allow),
         "SqsManagedSseEnabled": "true",
@@ -85,7 +83,7 @@ def test_queues_are_encrypted_and_the_dead_letter_queue_keeps_messages_longer() 
 
 def test_other_partitions_have_their_own_names() -> None:
     china = replace(WIRING, region="cn-north-1", partition="aws-cn")
-    assert china.queue_arn == "arn:aws-cn:sqs:cn-north-1:111122223333:multihop-games"
+    assert china.queue.queue_arn == "arn:aws-cn:sqs:cn-north-1:111122223333:multihop-games"
     condition = topic_policy(china)["Statement"][0]["Condition"]
     assert condition["ArnEquals"] == {"aws:SourceArn": "arn:aws-cn:s3:::landing"}
 
@@ -224,7 +222,9 @@ def test_what_somebody_changed_is_put_right(feed: Feed) -> None:
 
 def test_a_queue_that_is_not_the_feeds_is_left_alone(feed: Feed) -> None:
     create_queue(*feed)
-    with pytest.raises(ConfigurationError, match=rf"announces s3://{feed.name}/in/, not"):
+    with pytest.raises(
+        ConfigurationError, match=rf"multihop:location s3://{feed.name}/in/, not of"
+    ):
         create_queue(feed.name, f"s3://{feed.name}/elsewhere/")
 
 

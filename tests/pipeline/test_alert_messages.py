@@ -34,6 +34,7 @@ def alert(name: str, state: str, minutes: int = 10, **others: str) -> dict[str, 
     return {
         "alert_id": f"'{name}'",
         "rule": f"'{name}'",
+        "cohort_kind": "'edge'",
         "cohort": "'FRA56-P3'",
         "state": f"'{state}'",
         "severity": "'critical'",
@@ -80,6 +81,9 @@ def test_an_alert_is_told_when_it_fires_and_when_it_is_resolved(
         "state": "firing",
         "severity": "critical",
         "layer": "edge",
+        "cohort_kind": "edge",
+        "cohort": "FRA56-P3",
+        "alert_id": "slow",
     }
     assert others.received() == []
 

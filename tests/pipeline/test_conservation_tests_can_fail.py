@@ -33,7 +33,8 @@ def deliver(spark: Any, table: str, rows: list[tuple]) -> None:
     """
     templates = {
         "ledger": "('{}', {}, 'landing', '{}', 'v1', 9, {at}, {}, {}, {}, {}, '0', '9', 'q', {at})",
-        "quarantine": "('{}', {}, 'landing', '{}', 'v1', {}, 0, 'invalid_json', X'{}', {at})",
+        "quarantine": "('{}', {}, 'landing', '{}', 'v1', {}, 0, 'invalid_json', X'{}', "
+        "{at}, null, {at})",
     }
     feed = "('text', 'landing', '{1}', 'v1', {2}, {at}, {0}, {at})"
     template = templates.get(table, feed)

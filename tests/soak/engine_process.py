@@ -22,7 +22,9 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 300
 EXIT_TIMEOUT_S = 300  # of a loaded machine; the engine's own limit is 30
 POLL_S = 0.2
-OPERATIONS = [operation.name for operation in read_schedule()]
+SCHEDULE = read_schedule()
+# The daily ones; the weekly one takes minutes more.
+OPERATIONS = [operation.name for operation in SCHEDULE if operation.weekday is None]
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -109,10 +111,12 @@ class EngineProcess:
         return self._process.wait(EXIT_TIMEOUT_S)
 
     def owe_maintenance(self) -> None:
-        """As if nothing had run for years: whoever starts next has every operation to do."""
+        """As if they had not run for years: whoever starts next has the daily operations to do."""
         record = self._maintained()
         record.parent.mkdir(exist_ok=True)
-        record.write_text(json.dumps(dict.fromkeys(OPERATIONS, LONG_AGO.isoformat())))
+        now = datetime.now(UTC).isoformat()
+        said = {each.name: now if each.weekday else LONG_AGO.isoformat() for each in SCHEDULE}
+        record.write_text(json.dumps(said))
 
     def owed(self) -> set[str]:
         """The operations of maintenance that were not done since."""

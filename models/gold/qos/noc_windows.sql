@@ -48,11 +48,6 @@
         'origin_errors', 'requests - client_aborts', 'requests - client_aborts', 'origin_errors',
     ],
 } -%}
-{%- set playback_quantiles = {'startup_p95_ms': ['startup_histogram', 'startups']} -%}
-{%- set cdn_quantiles = {
-    'first_byte_p95_ms': ['first_byte_histogram', 'first_bytes'],
-    'origin_first_byte_p95_ms': ['origin_first_byte_histogram', 'origin_first_bytes'],
-} -%}
 {{
     config(
         unique_key = ['window_start', 'cohort_kind', 'cohort', 'metric'],
@@ -90,77 +85,86 @@ cdn as (
 
 ),
 
-playback_in_windows as (
+minutes_with_news as (
 
-    select
-        *,
-        explode(sequence(minute - interval 4 minutes, minute, interval 1 minute)) as window_start
+    select minute
     from playback
-
-),
-
-cdn_in_windows as (
-
-    select
-        *,
-        explode(sequence(minute - interval 4 minutes, minute, interval 1 minute)) as window_start
-    from cdn
-
-),
-
-windows_with_news as (
-
-    select window_start
-    from playback_in_windows
     where
         {{ is_new('_batch_id') }}
         or {{ is_new('_logs_batch_id', cursor='_logs_batch_id') }}
 
     union distinct
 
-    select window_start
-    from cdn_in_windows
+    select minute
+    from cdn
     where {{ is_new('_batch_id', cursor='_cdn_batch_id') }}
 
 ),
 
-playback_of_windows as (
+-- the windows of a minute with news, and all minutes of those windows
+windows_to_form as (
+
+    select distinct
+        explode(sequence(minute - interval 4 minutes, minute, interval 1 minute)) as window_start
+    from minutes_with_news
+
+),
+
+minutes_of_windows as (
 
     select
-        playback_in_windows.*,
+        window_start,
+        explode(
+            sequence(window_start, window_start + interval 4 minutes, interval 1 minute)
+        ) as minute
+    from windows_to_form
+
+),
+
+minutes_to_read as (
+
+    select distinct minute
+    from minutes_of_windows
+
+),
+
+playback_of_cohorts as (
+
+    select
+        playback.*,
         explode(array(
             {%- for kind, expression in playback_cohorts.items() %}
             named_struct('kind', '{{ kind }}', 'name', {{ expression }})
             {{- ',' if not loop.last }}
             {%- endfor %}
         )) as cohort
-    from playback_in_windows
-    left semi join windows_with_news
-        on playback_in_windows.window_start = windows_with_news.window_start
+    from playback
+    left semi join minutes_to_read
+        on playback.minute = minutes_to_read.minute
 
 ),
 
-cdn_of_windows as (
+cdn_of_cohorts as (
 
     select
-        cdn_in_windows.*,
+        cdn.*,
         explode(array(
             {%- for kind, expression in cdn_cohorts.items() %}
             named_struct('kind', '{{ kind }}', 'name', {{ expression }})
             {{- ',' if not loop.last }}
             {%- endfor %}
         )) as cohort
-    from cdn_in_windows
-    left semi join windows_with_news
-        on cdn_in_windows.window_start = windows_with_news.window_start
+    from cdn
+    left semi join minutes_to_read
+        on cdn.minute = minutes_to_read.minute
 
 ),
 
--- by minute first: plays of several cells at one moment add up, those of several moments do not
+-- by minute first: plays of several cells at one moment add up, those of several moments do not,
+-- and each cell is read for one minute, not for its five windows
 playback_minutes as (
 
     select
-        window_start,
         minute,
         cohort,
         {%- for name in playback_sums %}
@@ -169,7 +173,6 @@ playback_minutes as (
         {%- for name in sketches %}
         theta_union_agg({{ name }}) as {{ name }},
         {%- endfor %}
-        flatten(collect_list(startup_histogram)) as startup_entries,
         array_max(array(
             {%- for place in range(6) %}
             sum(concurrent_plays[{{ place }}]){{ ',' if not loop.last }}
@@ -178,64 +181,160 @@ playback_minutes as (
         max(newest_arrival_at) as newest_arrival_at,
         max(_batch_id) as _batch_id,
         max(_logs_batch_id) as _logs_batch_id
-    from playback_of_windows
-    group by window_start, minute, cohort
+    from playback_of_cohorts
+    group by minute, cohort
 
 ),
 
 playback_windows as (
 
     select
-        window_start,
-        cohort,
+        minutes_of_windows.window_start,
+        playback_minutes.cohort,
         {%- for name in playback_sums %}
-        sum({{ name }}) as {{ name }},
+        sum(playback_minutes.{{ name }}) as {{ name }},
         {%- endfor %}
         {%- for name in sketches %}
-        theta_sketch_estimate(theta_union_agg({{ name }})) as {{ name }},
+        theta_sketch_estimate(theta_union_agg(playback_minutes.{{ name }})) as {{ name }},
         {%- endfor %}
-        collect_list(startup_entries) as startup_histograms,
-        max(concurrent_plays) as concurrent_plays,
-        max(newest_arrival_at) as newest_arrival_at,
-        max(_batch_id) as _batch_id,
-        max(_logs_batch_id) as _logs_batch_id
+        max(playback_minutes.concurrent_plays) as concurrent_plays,
+        max(playback_minutes.newest_arrival_at) as newest_arrival_at,
+        max(playback_minutes._batch_id) as _batch_id,
+        max(playback_minutes._logs_batch_id) as _logs_batch_id
     from playback_minutes
-    group by window_start, cohort
+    inner join minutes_of_windows
+        on playback_minutes.minute = minutes_of_windows.minute
+    group by minutes_of_windows.window_start, playback_minutes.cohort
 
 ),
 
 cdn_windows as (
 
     select
+        minutes_of_windows.window_start,
+        cdn_of_cohorts.cohort,
+        {%- for name in cdn_sums %}
+        sum(cdn_of_cohorts.{{ name }}) as {{ name }},
+        {%- endfor %}
+        max(cdn_of_cohorts._batch_id) as _batch_id
+    from cdn_of_cohorts
+    inner join minutes_of_windows
+        on cdn_of_cohorts.minute = minutes_of_windows.minute
+    group by minutes_of_windows.window_start, cdn_of_cohorts.cohort
+
+),
+
+histogram_entries as (
+
+    select
+        minute,
+        cohort,
+        'startup_p95_ms' as metric,
+        explode(startup_histogram) as entry,
+        newest_arrival_at,
+        _batch_id,
+        _logs_batch_id,
+        -1 as _cdn_batch_id
+    from playback_of_cohorts
+
+    union all
+
+    select
+        minute,
+        cohort,
+        'first_byte_p95_ms' as metric,
+        explode(first_byte_histogram) as entry,
+        null as newest_arrival_at,
+        -1 as _batch_id,
+        null as _logs_batch_id,
+        _batch_id as _cdn_batch_id
+    from cdn_of_cohorts
+
+    union all
+
+    select
+        minute,
+        cohort,
+        'origin_first_byte_p95_ms' as metric,
+        explode(origin_first_byte_histogram) as entry,
+        null as newest_arrival_at,
+        -1 as _batch_id,
+        null as _logs_batch_id,
+        _batch_id as _cdn_batch_id
+    from cdn_of_cohorts
+
+),
+
+bucket_minutes as (
+
+    select
+        minute,
+        cohort,
+        metric,
+        entry.bucket,
+        sum(entry.count) as durations,
+        max(newest_arrival_at) as newest_arrival_at,
+        max(_batch_id) as _batch_id,
+        max(_logs_batch_id) as _logs_batch_id,
+        max(_cdn_batch_id) as _cdn_batch_id
+    from histogram_entries
+    group by minute, cohort, metric, entry.bucket
+
+),
+
+bucket_windows as (
+
+    select
+        minutes_of_windows.window_start,
+        bucket_minutes.cohort,
+        bucket_minutes.metric,
+        bucket_minutes.bucket,
+        sum(bucket_minutes.durations) as durations,
+        max(bucket_minutes.newest_arrival_at) as newest_arrival_at,
+        max(bucket_minutes._batch_id) as _batch_id,
+        max(bucket_minutes._logs_batch_id) as _logs_batch_id,
+        max(bucket_minutes._cdn_batch_id) as _cdn_batch_id
+    from bucket_minutes
+    inner join minutes_of_windows
+        on bucket_minutes.minute = minutes_of_windows.minute
+    group by
+        minutes_of_windows.window_start, bucket_minutes.cohort, bucket_minutes.metric,
+        bucket_minutes.bucket
+
+),
+
+buckets_ranked as (
+
+    select
+        *,
+        sum(durations) over (
+            partition by window_start, cohort, metric order by bucket
+        ) as durations_so_far,
+        sum(durations) over of_histogram as all_durations,
+        max(newest_arrival_at) over of_histogram as newest_of_all_at,
+        max(_batch_id) over of_histogram as batch_of_all,
+        max(_logs_batch_id) over of_histogram as logs_batch_of_all,
+        max(_cdn_batch_id) over of_histogram as cdn_batch_of_all
+    from bucket_windows
+    window of_histogram as (partition by window_start, cohort, metric)
+
+),
+
+quantiles as (
+
+    select
         window_start,
         cohort,
-        {%- for name in cdn_sums %}
-        sum({{ name }}) as {{ name }},
-        {%- endfor %}
-        collect_list(first_byte_histogram) as first_byte_histograms,
-        collect_list(origin_first_byte_histogram) as origin_first_byte_histograms,
-        max(_batch_id) as _batch_id
-    from cdn_of_windows
-    group by window_start, cohort
-
-),
-
-playback_windows_with_histogram as (
-
-    select
-        *,
-        {{ merged_histogram('startup_histograms') }} as startup_histogram
-    from playback_windows
-
-),
-
-cdn_windows_with_histograms as (
-
-    select
-        *,
-        {{ merged_histogram('first_byte_histograms') }} as first_byte_histogram,
-        {{ merged_histogram('origin_first_byte_histograms') }} as origin_first_byte_histogram
-    from cdn_windows
+        metric,
+        {{ bucket_middle('min(bucket)') }} as p95,
+        max(all_durations) as sample,
+        max(newest_of_all_at) as newest_arrival_at,
+        max(batch_of_all) as _batch_id,
+        max(logs_batch_of_all) as _logs_batch_id,
+        max(cdn_batch_of_all) as _cdn_batch_id
+    from buckets_ranked
+    where durations_so_far >= 0.95 * all_durations
+    group by window_start, cohort, metric
 
 ),
 
@@ -253,16 +352,6 @@ figures as (
                 'denominator', cast({{ bottom }} as bigint),
                 'sample', cast({{ sample }} as bigint),
                 'impacted', cast({{ impacted }} as bigint)
-            ),
-            {%- endfor %}
-            {%- for metric, (histogram, sample) in playback_quantiles.items() %}
-            named_struct(
-                'metric', '{{ metric }}',
-                'value', {{ histogram_quantile(histogram, 0.95) }},
-                'numerator', cast(null as bigint),
-                'denominator', cast(null as bigint),
-                'sample', cast({{ sample }} as bigint),
-                'impacted', cast(null as bigint)
             ){{ ',' if not loop.last }}
             {%- endfor %}
         )) as figure,
@@ -270,7 +359,7 @@ figures as (
         _batch_id,
         _logs_batch_id,
         -1 as _cdn_batch_id
-    from playback_windows_with_histogram
+    from playback_windows
 
     union all
 
@@ -286,16 +375,6 @@ figures as (
                 'denominator', cast({{ bottom }} as bigint),
                 'sample', cast({{ sample }} as bigint),
                 'impacted', cast({{ impacted }} as bigint)
-            ),
-            {%- endfor %}
-            {%- for metric, (histogram, sample) in cdn_quantiles.items() %}
-            named_struct(
-                'metric', '{{ metric }}',
-                'value', {{ histogram_quantile(histogram, 0.95) }},
-                'numerator', cast(null as bigint),
-                'denominator', cast(null as bigint),
-                'sample', cast({{ sample }} as bigint),
-                'impacted', cast(null as bigint)
             ){{ ',' if not loop.last }}
             {%- endfor %}
         )) as figure,
@@ -303,7 +382,26 @@ figures as (
         -1 as _batch_id,
         null as _logs_batch_id,
         _batch_id as _cdn_batch_id
-    from cdn_windows_with_histograms
+    from cdn_windows
+
+    union all
+
+    select
+        window_start,
+        cohort,
+        named_struct(
+            'metric', metric,
+            'value', p95,
+            'numerator', cast(null as bigint),
+            'denominator', cast(null as bigint),
+            'sample', sample,
+            'impacted', cast(null as bigint)
+        ) as figure,
+        newest_arrival_at,
+        _batch_id,
+        _logs_batch_id,
+        _cdn_batch_id
+    from quantiles
 
 ),
 

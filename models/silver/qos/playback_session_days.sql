@@ -14,8 +14,8 @@
 
 {%- set columns = [
     'session_id', 'last_event_at', 'attempted_at', 'first_frame_at', 'is_attempt', 'is_play',
-    'has_ended', 'failure_class', 'failure_code', 'startup_ms', 'first_frame_wait_ms', 'plays', 'pauses', 'seeks', 'downshifts',
-    'stalls', 'stalled_ms', 'seeking_ms', 'errors', 'played_s', 'played_bits', 'rated_s',
+    'has_ended', 'failure_class', 'failure_code', 'startup_ms', 'first_frame_wait_ms', 'plays',
+    'pauses', 'seeks', 'downshifts', 'stalls', 'stalled_ms', 'seeking_ms', 'errors', 'played_s', 'played_bits', 'rated_s',
     'last_at_s', 'duration_s', 'playlist_type', 'connection_type', 'app_version', 'app_type',
     'device_type', 'os', 'cdn', 'first_tracking_id', 'events', 'minutes',
 ] %}
