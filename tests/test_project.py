@@ -164,7 +164,7 @@ def test_models_seeds_and_their_columns_are_described(manifest: Any) -> None:
 
 
 def test_comments_of_views_fit_into_a_hive_metastore(models: list[Any]) -> None:
-    """It keeps 256 characters a column; a longer one is refused, ten times over (20 s by default)."""
+    """It keeps 256 characters a column; a longer one it refuses, by default for 20 s each time."""
     too_long = {
         f"{model.name}.{column.name}": len(column.description)
         for model in models

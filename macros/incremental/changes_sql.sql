@@ -46,10 +46,10 @@
     )
 
     select
-        {% for column in columns -%}
-        {{ column if column in unique_key else 'case when is_of_batch then ' ~ column ~ ' end as ' ~ column }}
-        {{- ',' if not loop.last }}
-        {% endfor -%}
+        {{ unique_key | join(', ') }}
+        {%- for column in columns if column not in unique_key -%}
+        , case when is_of_batch then {{ column }} end as {{ column }}
+        {%- endfor %}
     from rows_alone
     where is_of_batch or not is_there
 {%- endmacro -%}
