@@ -314,7 +314,9 @@ def idle_tables(feeds: Sequence[Feed]) -> set[str]:
     """The tables of the feeds that are declared, but not among those that run."""
 
     def tables(some: Iterable[Feed]) -> set[str]:
-        return {f"bronze.{feed.table}".lower() for feed in some}
+        return {
+            f"bronze.{table}".lower() for feed in some for table in destination_of(feed).tables
+        }
 
     return tables(read_feeds().values()) - tables(feeds)
 
