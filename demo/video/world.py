@@ -205,11 +205,11 @@ class Range:
     v6: IPv6Network
 
     def address(self, rng: Random) -> str:
-        """An address of the range, IPv6 in 3 of 5 cases."""
+        """An address of the range, IPv6 in 3 of 5 cases; never that of the network itself."""
         if rng.random() < 0.6:
             low = int(self.v6.network_address)
-            return str(IPv6Address(low | rng.getrandbits(80)))
-        return str(IPv4Address(int(self.v4.network_address) | rng.getrandbits(4)))
+            return str(IPv6Address(low | (rng.getrandbits(80) or 1)))
+        return str(IPv4Address(int(self.v4.network_address) | (rng.getrandbits(4) or 1)))
 
 
 @cache
