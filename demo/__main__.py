@@ -79,6 +79,23 @@ PLAYERS = """
     limit 8
 """
 
+ALERTS = """
+    select
+        rule,
+        cohort,
+        state,
+        severity,
+        layer,
+        date_format(started_at, 'HH:mm') as since,
+        date_format(fired_at, 'HH:mm') as fired,
+        round(worst_value, 3) as worst,
+        meaning
+    from gold.alerts
+    where fired_at is not null and suppressed_by is null
+    order by fired_at, severity, rule, cohort
+    limit 8
+"""
+
 
 class DemoError(Exception):
     """A step ended badly; the message says which and why, in one line."""
@@ -113,7 +130,7 @@ def demo(only: str | None) -> None:
             more with every run
     games   simulated players of the last week, through the ingest service that takes personal data
             out of their events
-    video   simulated viewers of the last 20 minutes, and the CDN's log of them
+    video   simulated viewers of the last 20 minutes, in which an origin fails, and the CDN's log
 
     Everything lies under LAKEHOUSE_ROOT (default ./lakehouse); delete that folder to start over.
     """
@@ -246,8 +263,9 @@ def show_games(_root: Path, spark: SparkSession) -> None:
 
 
 def show_video(_root: Path, spark: SparkSession) -> None:
-    """Print what viewers experienced, by kind of device."""
+    """Print what viewers experienced, by kind of device, and which alerts that raised."""
     show_rows("what viewers experienced", spark.sql(VIEWERS))
+    show_rows("alerts", spark.sql(ALERTS))
 
 
 def show_rows(title: str, rows: DataFrame) -> None:

@@ -31,8 +31,8 @@ RANGES = "qos/ip_ranges/"
 RANGES_SINCE = date(2020, 1, 1)
 MINUTES = 20
 ATTEMPTS_PER_MINUTE = 10
-# Of those minutes, an edge that answers slowly: first and last.
-SLOW_EDGE, SLOW_MINUTES = "FRA56-P3", (8, 14)
+# Of those minutes, the first and last in which an origin fails.
+OUTAGE_MINUTES = (8, 12)
 # Of viewers that keep coming: the simulator's steps.
 STEP_S = 1.0
 A_YEAR_IN_MINUTES = 366 * 24 * 60
@@ -76,7 +76,7 @@ def produce(
     now: datetime | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Delivery:
-    """Send the viewers of the last MINUTES, some of them served by an edge that is slow.
+    """Send the viewers of the last MINUTES, in some of which the origin of films fails.
 
     Args:
         kinesis: boto3's client, as `s3`.
@@ -85,8 +85,8 @@ def produce(
     """
     end_minute = int((now or datetime.now(UTC)).timestamp()) // 60
     start_ms = (end_minute - MINUTES) * 60_000
-    first, last = (start_ms + minute * 60_000 for minute in SLOW_MINUTES)
-    script = Script([Incident("edge_slow", first, last, {"edge": SLOW_EDGE})])
+    first, last = (start_ms + minute * 60_000 for minute in OUTAGE_MINUTES)
+    script = Script([Incident("origin_outage", first, last, {"origin": world.VOD_ORIGIN})])
     simulator = Simulator(
         Settings(end_minute, start_ms, ATTEMPTS_PER_MINUTE, daily_swing=0), script
     )

@@ -308,7 +308,7 @@ def test_the_demo_sends_the_viewers_of_the_last_minutes_the_same_for_the_same_mi
 ):
     s3 = boto3.client("s3")
     monkeypatch.setattr(delivery, "MINUTES", 2)
-    monkeypatch.setattr(delivery, "SLOW_MINUTES", (0, 1))
+    monkeypatch.setattr(delivery, "OUTAGE_MINUTES", (0, 1))
     delivery.prepare(kinesis, s3)
     ranges = s3.list_objects_v2(Bucket=writers.BUCKET, Prefix=delivery.RANGES)["Contents"]
     assert len(ranges) == 2
