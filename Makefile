@@ -40,7 +40,7 @@ lock: setup ## renew the lock files (UPGRADE=1: to the newest versions allowed)
 	@$(PYTHON) scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 clean: ## remove what runs wrote, ./lakehouse with it
-	@rm -rf lakehouse target logs dbt_packages metastore_db spark-warehouse derby.log .pytest_cache .ruff_cache .hypothesis .user.yml && find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf lakehouse lakehouse-vault target logs dbt_packages metastore_db spark-warehouse derby.log .pytest_cache .ruff_cache .hypothesis .user.yml && find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment too
 	@rm -rf .venv .venv-aws jars

@@ -115,11 +115,12 @@ def _run_stage(stage: str, scale: int) -> None:
     from loaders.bronze import ensure_tables
     from loaders.cycles import Cycles
     from loaders.dbt_project import DbtProject
+    from loaders.destinations import OneTable
     from loaders.session import get_spark, lakehouse_root
 
     spark = get_spark(resident=True)
     for table in ("stocksDailyPrices", "stocksFundamentals"):
-        ensure_tables(spark, table, Objects(allow_overwrites=False))
+        ensure_tables(spark, OneTable(table), Objects(allow_overwrites=False))
     history = DAYS * scale
     answer: dict[str, float] = {}
     if stage == "fill":

@@ -12,9 +12,13 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Cost:
-    """seconds: wall time. peak_mb: the largest resident set of process and children, in MiB."""
+    """What was spent by this process and its children.
+
+    seconds: wall time. cpu_seconds: of all their cores. peak_mb: the largest resident set, in MiB.
+    """
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak_mb: float = 0.0
 
 
@@ -25,9 +29,9 @@ def cost() -> Iterator[Cost]:
     pids = _family()
     for pid in pids:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), cpu_seconds()
     yield spent
-    spent.seconds = time.perf_counter() - started
+    spent.seconds, spent.cpu_seconds = time.perf_counter() - started, cpu_seconds() - cpu
     spent.peak_mb = sum(_kb(pid, "VmHWM:") for pid in _family()) / 1024
 
 
@@ -44,6 +48,18 @@ def _family() -> list[int]:
     for pid in family:
         family += [child for child, parent in parents.items() if parent == pid]
     return family
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and its children so far, those that have ended included."""
+    ticks = 0
+    for pid in _family():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb() -> float:

@@ -127,11 +127,12 @@ def plan_batches(
 def look_up_ledger() -> Iterator[tuple[str, float]]:
     """Seconds to recognise a batch's objects in the ledger; a ledger file has one batch."""
     from loaders.bronze import LEDGER, ensure_tables
+    from loaders.destinations import OneTable
     from loaders.kinds import Objects
     from loaders.session import get_spark
 
     spark = get_spark(resident=True)
-    ensure_tables(spark, "things", Objects(allow_overwrites=False))
+    ensure_tables(spark, OneTable("things"), Objects(allow_overwrites=False))
     for known in KNOWN:
         rows = spark.range(0, known, 1, max(1, known // BATCH)).selectExpr(
             "'things' as feed",

@@ -41,12 +41,15 @@ def main() -> None:
 def _run(batches: int, root: Path) -> list[tuple[str, str, str]]:
     from loaders.bronze import append_idempotently, ensure_tables
     from loaders.compaction import CHECK_EVERY, FULL_FILE_BYTES, compact_if_fragmented
+    from loaders.destinations import OneTable
     from loaders.kinds import kind_of
     from loaders.session import get_spark
 
     spark = get_spark(resident=True)
     ensure_tables(
-        spark, TABLE.removeprefix("bronze."), kind_of("cloudFiles", allow_overwrites=False)
+        spark,
+        OneTable(TABLE.removeprefix("bronze.")),
+        kind_of("cloudFiles", allow_overwrites=False),
     )
     seconds, most = [], 0
     console = Console(stderr=True)

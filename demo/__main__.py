@@ -61,6 +61,24 @@ VIEWERS = """
 """
 
 
+PLAYERS = """
+    select
+        players.activity_date,
+        players.dau,
+        players.new_players,
+        players.sessions,
+        revenue.purchases,
+        round(revenue.net_usd, 2) as net_usd,
+        round(revenue.arpdau_usd, 3) as arpdau_usd
+    from gold.players_daily as players
+    left outer join gold.revenue_daily as revenue
+        on
+            players.activity_date = revenue.revenue_date
+            and players.game_id = revenue.game_id
+    order by players.activity_date desc
+    limit 8
+"""
+
 ALERTS = """
     select
         rule,
@@ -110,6 +128,8 @@ def demo(only: str | None) -> None:
     \b
     stocks  real daily bars and filings: all but the last ten trading sessions, then one session
             more with every run
+    games   simulated players of the last week, through the ingest service that takes personal data
+            out of their events
     video   simulated viewers of the last 20 minutes, in which an origin fails, and the CDN's log
 
     Everything lies under LAKEHOUSE_ROOT (default ./lakehouse); delete that folder to start over.
@@ -125,7 +145,7 @@ def demo(only: str | None) -> None:
         use_only(aws)
         pool = stack.enter_context(ThreadPoolExecutor(1))
         session = pool.submit(get_spark)  # starts while the producers write
-        news = deliver(cases)
+        news = deliver(cases, root)
         with step("Spark"):
             spark = session.result()
         stack.callback(spark.stop)
@@ -144,13 +164,12 @@ def use_only(aws: EmbeddedAws) -> None:
     os.environ.update(environment(aws), LANDING=f"s3://{stocks.BUCKET}")
 
 
-def deliver(cases: Sequence[UseCase]) -> str:
+def deliver(cases: Sequence[UseCase], root: Path) -> str:
     """Have each use case send what is new; returns what that was, in words."""
     news = []
     for case in cases:
-        with step(f"producers of {case.name}") as current:
-            case.prepare()
-            current.outcome = case.produce(current.advance)
+        with step(f"producers of {case.name}") as current, ExitStack() as stack:
+            current.outcome = case.prepare(stack, root).produce(current.advance)
         news.append(f"{case.name}: {current.outcome}")
     return "\n".join(news)
 
@@ -238,6 +257,11 @@ def show_stocks(root: Path, spark: SparkSession) -> None:
     console.print(f"Chart: {page}")
 
 
+def show_games(_root: Path, spark: SparkSession) -> None:
+    """Print who played and what was paid, day by day."""
+    show_rows("players and revenue by day", spark.sql(PLAYERS))
+
+
 def show_video(_root: Path, spark: SparkSession) -> None:
     """Print what viewers experienced, by kind of device, and which alerts that raised."""
     show_rows("what viewers experienced", spark.sql(VIEWERS))
@@ -252,7 +276,7 @@ def show_rows(title: str, rows: DataFrame) -> None:
     console.print(table)
 
 
-SHOWN = {"stocks": show_stocks, "video": show_video}
+SHOWN = {"stocks": show_stocks, "games": show_games, "video": show_video}
 
 
 if __name__ == "__main__":

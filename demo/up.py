@@ -25,11 +25,14 @@ def main() -> None:
         print(f"embedded AWS at {aws.endpoint_url}", flush=True)
         stop = threading.Event()
         for case in USE_CASES:
-            case.prepare()
-            thread = threading.Thread(target=case.keep_sending, args=(stop,), daemon=True)
+            try:
+                producer = case.prepare(stack, root)
+            except ConfigurationError as error:
+                sys.exit(f"up: {error}")
+            thread = threading.Thread(target=producer.keep_sending, args=(stop,), daemon=True)
             thread.start()
             stack.callback(thread.join)
-        stack.callback(stop.set)
+            stack.callback(stop.set)  # before its thread is waited for
         sys.argv = [sys.argv[0], "up", *sys.argv[1:]]
         run_command()
 

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
-from demo import stocks
+from demo import game_studio, stocks
 from demo.video import delivery as video
 from loaders.queues import create_queue
 
 # done, total
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Producer:
+    """Who sends the data of a use case.
+
+    Attributes:
+        produce: sends what is new; returns what that was, in words.
+        keep_sending: sends on and on until the event is set.
+    """
+
+    produce: Callable[[Progress], str]
+    keep_sending: Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -26,32 +41,30 @@ class UseCase:
     Attributes:
         feeds: of loaders/feeds.yml.
         models: dbt's selection of its models; what they are built of and tested with comes along.
-        prepare: creates bucket, queue, stream where they are missing, and names them to the feeds.
-        produce: sends what is new; returns what that was, in words.
-        keep_sending: sends on and on until the event is set.
+        prepare: creates bucket, queue, stream where they are missing, names them to the feeds, and
+            starts on the stack what has to run; it is given the lakehouse's root.
     """
 
     name: str
     feeds: tuple[str, ...]
     models: str
-    prepare: Callable[[], None]
-    produce: Callable[[Progress], str]
-    keep_sending: Callable[[Event], None]
+    prepare: Callable[[ExitStack, Path], Producer]
 
 
 def _s3() -> Any:
     return boto3.client("s3", config=Config(max_pool_connections=stocks.THREADS))
 
 
-def _prepare_stocks() -> None:
+def _prepare_stocks(_: ExitStack, __: Path) -> Producer:
     """S3 announces the price objects to a queue, from which their feed takes them."""
-    stocks.make_bucket(_s3())
+    s3 = _s3()
+    stocks.make_bucket(s3)
     queue = create_queue("stocks_daily_prices", f"s3://{stocks.BUCKET}/{stocks.PRICES}")
     os.environ["STOCKS_PRICES_QUEUE"] = queue.queue_url
-
-
-def _produce_stocks(progress: Progress) -> str:
-    return describe(stocks.produce(_s3(), progress=progress))
+    return Producer(
+        lambda progress: describe(stocks.produce(s3, progress=progress)),
+        lambda stop: stocks.keep_sending(s3, stop),
+    )
 
 
 def describe(delivery: stocks.Delivery) -> str:
@@ -67,41 +80,34 @@ def describe(delivery: stocks.Delivery) -> str:
     return f"{', '.join(news) or 'nothing new'} (up to {delivery.until})"
 
 
-def _keep_sending_stocks(stop: Event) -> None:
-    stocks.keep_sending(_s3(), stop)
+def _prepare_games(stack: ExitStack, root: Path) -> Producer:
+    """Game servers post to the ingest service; Firehose's objects are announced to a queue."""
+    s3 = _s3()
+    stocks.make_bucket(s3)
+    made = stack.enter_context(game_studio.studio(root, stocks.BUCKET))
+
+    def produce(progress: Progress) -> str:
+        return f"{game_studio.produce(made, s3, stocks.BUCKET, progress):,} events of players"
+
+    return Producer(produce, lambda stop: game_studio.keep_sending(made, s3, stocks.BUCKET, stop))
 
 
-def _prepare_video() -> None:
-    video.prepare(boto3.client("kinesis"), _s3())
+def _prepare_video(_: ExitStack, __: Path) -> Producer:
+    kinesis, s3 = boto3.client("kinesis"), _s3()
+    video.prepare(kinesis, s3)
 
+    def produce(progress: Progress) -> str:
+        sent = video.produce(kinesis, s3, progress=progress)
+        return (
+            f"the last {video.MINUTES} minutes of viewers: {sent.events:,} player events, "
+            f"{sent.log_rows:,} rows of the CDN's log"
+        )
 
-def _produce_video(progress: Progress) -> str:
-    sent = video.produce(boto3.client("kinesis"), _s3(), progress=progress)
-    return (
-        f"the last {video.MINUTES} minutes of viewers: {sent.events:,} player events, "
-        f"{sent.log_rows:,} rows of the CDN's log"
-    )
-
-
-def _keep_sending_video(stop: Event) -> None:
-    video.keep_sending(boto3.client("kinesis"), _s3(), stop)
+    return Producer(produce, lambda stop: video.keep_sending(kinesis, s3, stop))
 
 
 USE_CASES = (
-    UseCase(
-        "stocks",
-        stocks.FEEDS,
-        "+path:models/silver/stocks+",
-        _prepare_stocks,
-        _produce_stocks,
-        _keep_sending_stocks,
-    ),
-    UseCase(
-        "video",
-        video.FEEDS,
-        "+path:models/silver/qos+",
-        _prepare_video,
-        _produce_video,
-        _keep_sending_video,
-    ),
+    UseCase("stocks", stocks.FEEDS, "+path:models/silver/stocks+", _prepare_stocks),
+    UseCase("games", game_studio.FEEDS, "+path:models/silver/games+", _prepare_games),
+    UseCase("video", video.FEEDS, "+path:models/silver/qos+", _prepare_video),
 )

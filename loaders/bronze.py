@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,10 @@ from loaders.causes import brief_errors
 from loaders.compaction import CHECK_EVERY, compact_if_fragmented
 from loaders.counting import Counting
 from loaders.delta_log import last_transaction
+from loaders.destinations import Append, Destination, OneTable
 from loaders.gate import Gate
 from loaders.kinds import Kind
+from loaders.session import in_threads
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -65,32 +69,40 @@ class BatchReport:
     seconds: float
 
 
-def ensure_tables(spark: SparkSession, table: str, kind: Kind) -> None:
-    """Create a feed's bronze table, the ledger and the quarantine where they do not exist.
+def ensure_tables(spark: SparkSession, destination: Destination, kind: Kind) -> None:
+    """Create a feed's bronze tables, the ledger and the quarantine where they do not exist.
 
     With its location named, a table whose files are there and whose entry in the metastore is
     lost is registered again (Delta refuses that to a table without one).
     """
-    wanted = {
-        table: (kind.columns, ", ".join(kind.layout.clustered_by)),
+    layout = (kind.columns, ", ".join(kind.layout.clustered_by))
+    wanted = dict.fromkeys(destination.tables, layout) | {
         LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item"),
         QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
     }
     # A statement for a table that is there would read its log.
-    missing = [name for name in wanted if not spark.catalog.tableExists(f"bronze.{name}")]
+    there = {row["tableName"] for row in spark.sql("show tables in bronze").collect()}
+    missing = [name for name in wanted if name.lower() not in there]
     if not missing:
         return
     schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
-    for name in missing:
+
+    def create(name: str) -> None:
         columns, clustered_by = wanted[name]
         spark.sql(
             f"create table if not exists bronze.{name} ({columns}) using delta "
             f"cluster by ({clustered_by}) location '{schema['info_value']}/{name.lower()}'"
         )
 
+    in_threads(spark, create, missing)
+
 
 def batch_writer(
-    feed: str, table: str, kind: Kind, checkpoint: Path, report: Callable[[BatchReport], None]
+    feed: str,
+    destination: Destination,
+    kind: Kind,
+    checkpoint: Path,
+    report: Callable[[BatchReport], None],
 ) -> Callable[[DataFrame, int], None]:
     """A foreachBatch function that appends the rows of a source to bronze.
 
@@ -119,14 +131,18 @@ def batch_writer(
         counting = kind.counting(kind.received(batch), offset)
         others = _of_other_batches(session, feed, numbers[0]) if first_batch_id else None
         is_replay = spark_batch_id in begun
-        written = _written(session, table, *numbers) if is_replay else frozenset()
+        written = _written(session, destination, *numbers) if is_replay else frozenset()
+        append_to = _appending(destination, kind, is_replay=is_replay, numbers=numbers)
         try:
-            counted = _append(counting, kind, others, written, feed, table, *numbers)
+            counted = _append(
+                counting, kind, others, written, feed, destination, append_to, *numbers
+            )
         finally:
             counting.close()
-        if numbers[0] % CHECK_EVERY == CHECK_EVERY - 1:
-            for name in (f"bronze.{table}", LEDGER, QUARANTINE):
-                compact_if_fragmented(session, name)
+        tables = (*(f"bronze.{table}" for table in destination.tables), LEDGER, QUARANTINE)
+        # Each every few batches, not all after the same one.
+        for name in tables[numbers[0] % CHECK_EVERY :: CHECK_EVERY]:
+            compact_if_fragmented(session, name)
         seconds = round(time.monotonic() - started, 3)
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 
@@ -155,17 +171,28 @@ def _of_other_batches(spark: SparkSession, feed: str, batch_id: int) -> DataFram
 
 
 def _written(
-    spark: SparkSession, table: str, batch_id: int, query_id: str, spark_batch_id: int
+    spark: SparkSession,
+    destination: Destination,
+    batch_id: int,
+    query_id: str,
+    spark_batch_id: int,
 ) -> frozenset[str]:
-    """Which of the bronze table and the ledger have the query's batch."""
+    """Which of the bronze table and the ledger have the query's batch.
+
+    Of several tables the appends find out.
+    """
     from pyspark.sql import functions as F
 
     entries = spark.table(LEDGER).where(
         (F.col("query_id") == query_id) & (F.col("batch_id") == batch_id)
     )
     in_ledger = {LEDGER} if not entries.isEmpty() else set()
-    name = f"bronze.{table}"
-    in_bronze = {name} if spark_batch_id <= last_transaction(spark, name, query_id) else set()
+    in_bronze = {
+        table
+        for table in destination.tables
+        if isinstance(destination, OneTable)
+        and spark_batch_id <= last_transaction(spark, f"bronze.{table}", query_id)
+    }
     return frozenset(in_ledger | in_bronze)
 
 
@@ -186,7 +213,8 @@ def _append(
     others: DataFrame | None,
     written: frozenset[str],
     feed: str,
-    table: str,
+    destination: Destination,
+    append_to: Append,
     batch_id: int,
     query_id: str,
     spark_batch_id: int,
@@ -198,14 +226,13 @@ def _append(
     from pyspark.sql import functions as F
 
     spark = counting.rows.sparkSession
-    bronze = f"bronze.{table}"
     known = [] if others is None else kind.known(others, counting.items)
     fresh = kind.without(counting.rows, known) if known else counting.rows
     numbered = fresh.withColumn("_batch_id", F.lit(batch_id).cast("bigint"))
-    is_written = bronze not in written and counting.may_keep(known)
+    is_written = destination.tables[0] not in written and counting.may_keep(known)
     if is_written:
-        good = kind.stored(numbered.where("data is not null"), spark.table(bronze).columns)
-        append_idempotently(good, bronze, query_id, spark_batch_id)
+        columns = spark.table(f"bronze.{destination.tables[0]}").columns
+        destination.append(kind.stored(numbered.where("data is not null"), columns), append_to)
     entries = counting.entries(known, is_written=is_written)
     size, count, kept, duplicates, quarantined = (
         sum(entry[name] for entry in entries)
@@ -228,6 +255,36 @@ def _append(
         rows = [common | entry for entry in entries_or_none]
         append(spark.createDataFrame(rows, LEDGER_COLUMNS), LEDGER)
     return len(entries), size, count, kept, duplicates, quarantined
+
+
+def _appending(
+    destination: Destination, kind: Kind, *, is_replay: bool, numbers: tuple[int, str, int]
+) -> Append:
+    """How a batch's rows are appended to each of its tables, once.
+
+    Into many tables each append without Delta's own check: the few batches that are replayed look
+    for their rows instead.
+    """
+    batch_id, query_id, spark_batch_id = numbers
+
+    def missing(rows: DataFrame, name: str) -> None:
+        append_missing(rows, name, kind, batch_id)
+
+    if isinstance(destination, OneTable):
+        return lambda rows, name: append_idempotently(rows, name, query_id, spark_batch_id)
+    return missing if is_replay else append
+
+
+def append_missing(rows: DataFrame, name: str, kind: Kind, batch_id: int) -> None:
+    """Append the rows of a batch that are not in the table, by where they came from."""
+    from pyspark.sql import functions as F
+
+    there = rows.sparkSession.table(name).where(F.col("_batch_id") == batch_id)
+    columns = [part.split()[0] for part in kind.provenance.split(",")]
+    same = reduce(and_, (rows[column].eqNullSafe(there[column]) for column in columns))
+    missing = rows.join(there, same, "left_anti")
+    if not missing.isEmpty():
+        append(missing, name)
 
 
 def append_idempotently(rows: DataFrame, name: str, query_id: str, spark_batch_id: int) -> None:

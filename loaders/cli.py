@@ -18,6 +18,7 @@ from rich.text import Text
 
 from loaders.alerts.commands import alerts
 from loaders.bronze import BatchReport, ensure_tables
+from loaders.destinations import destination_of
 from loaders.feeds import Feed, read_feeds
 from loaders.ingest.commands import ingest
 from loaders.ip_ranges import (
@@ -360,7 +361,7 @@ def replay_quarantine(name: str, reason: str | None, as_json: bool) -> None:
     (feed,) = _chosen((name,))
     spark = get_spark()
     kind = kind_of(feed.source, allow_overwrites=True, layout=feed.layout)
-    ensure_tables(spark, feed.table, kind)
+    ensure_tables(spark, destination_of(feed), kind)
     try:
         report = replay(spark, feed, reason)
     except (BotoCoreError, ClientError) as error:
@@ -475,7 +476,12 @@ def _chosen(names: tuple[str, ...]) -> list[Feed]:
     for name in names:
         if name not in feeds:
             raise ConfigurationError(f"no feed {name!r}; declared are {', '.join(sorted(feeds))}")
-    return [feeds[name] for name in names] or list(feeds.values())
+    for name in names:
+        if not feeds[name].is_set_up:
+            raise ConfigurationError(
+                f"feed {name}: no queue is named: set the variable that feeds.yml reads"
+            )
+    return [feeds[name] for name in names] or [feed for feed in feeds.values() if feed.is_set_up]
 
 
 def _print_json(value: Any) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from loaders.bronze import BatchReport, ensure_tables
 from loaders.cycles import Cycles
 from loaders.dbt_project import DbtProject
+from loaders.destinations import destination_of
 from loaders.feeds import Feed, read_feeds
 from loaders.http_page import serving_page
 from loaders.listener import listening
@@ -177,7 +178,7 @@ class Engine:
             # dbt changes settings of its session between batches; streams have one of their own.
             streams = self._spark.newSession()
             for feed in self._feeds:
-                ensure_tables(streams, feed.table, kind_of_feed(feed))
+                ensure_tables(streams, destination_of(feed), kind_of_feed(feed))
                 finish_interrupted_replay(streams, feed)
             listener = stack.enter_context(
                 listening(streams, self._root.path, self._feeds, once=False)
@@ -313,7 +314,7 @@ def idle_tables(feeds: Sequence[Feed]) -> set[str]:
     """The tables of the feeds that are declared, but not among those that run."""
 
     def tables(some: Iterable[Feed]) -> set[str]:
-        return {f"bronze.{feed.table}".lower() for feed in some}
+        return {f"bronze.{table}".lower() for feed in some for table in destination_of(feed).tables}
 
     return tables(read_feeds().values()) - tables(feeds)
 

@@ -57,6 +57,7 @@ class Feed(BaseModel, ABC):
     region: str | None = None
     max_bytes_per_trigger: str | None = None
     trigger_seconds: Positive = 10
+    table_per: Literal["game_event"] | None = None
     record_column: TableName = "data"
     extracted: dict[TableName, Extracted] = Field(default_factory=dict)
     clustered_by: Annotated[list[str], Field(min_length=1, max_length=4)] = ["_batch_id"]
@@ -66,6 +67,11 @@ class Feed(BaseModel, ABC):
         """What the bronze table looks like."""
         extracted = {name: (each.type, each.expression) for name, each in self.extracted.items()}
         return Layout(self.record_column, extracted, tuple(self.clustered_by))
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether it is known where the records come from."""
+        return True
 
     @property
     @abstractmethod
@@ -154,13 +160,17 @@ class S3SqsFeed(Feed):
     """Objects that S3 announces to a queue, wherever they lie."""
 
     source: Literal["s3-sqs"] = "s3-sqs"
-    queue_url: Annotated[str, StringConstraints(min_length=1)]
+    queue_url: str
     allow_overwrites: bool = False
     max_files_per_trigger: Positive = 1000
 
     @property
+    def is_set_up(self) -> bool:
+        return bool(self.queue_url)
+
+    @property
     def origin(self) -> str:
-        return self.queue_url
+        return self.queue_url or "no queue yet"
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from loaders.bronze import LEDGER, LEDGER_COLUMNS, QUARANTINE, append_idempotently
+from loaders.destinations import Destination, destination_of
 from loaders.feeds import Feed
 from loaders.kinds import Layout
 from loaders.session import ConfigurationError, lakehouse_root
@@ -321,9 +323,9 @@ def replay(
     Raises:
         ConfigurationError: a batch of the feed was cut short; the message says how to finish it.
     """
-    name, table = feed.name, feed.table
+    name, destination = feed.name, destination_of(feed)
     report = finish_replay(spark, feed)
-    _require_whole_batches(spark, name, table)
+    _require_whole_batches(spark, name, destination)
     fetch = fetch or _fetch_from(client_settings(feed.source_options()))
     new_objects = _NewObjects(spark, feed)
     stage: _Stage | None = None
@@ -393,7 +395,7 @@ def _apply(spark: SparkSession, declared: Feed, folder: Path) -> ReplayReport:
     """Bring the tables to where the staged replay wants them, from wherever they are."""
     from pyspark.sql import functions as F
 
-    feed, table = declared.name, declared.table
+    feed, destination = declared.name, destination_of(declared)
     plan = json.loads((folder / "plan.json").read_text())
     batch_id, entries = plan["batch_id"], plan["entries"]
     at = datetime.fromisoformat(plan["at"])
@@ -410,9 +412,9 @@ def _apply(spark: SparkSession, declared: Feed, folder: Path) -> ReplayReport:
         append_idempotently(frame, name, f"replay:{feed}", batch_id)
 
     if kept:
-        columns = spark.table(f"bronze.{table}").columns
+        columns = spark.table(f"bronze.{destination.tables[0]}").columns
         good = rows.where("data is not null")
-        append(good.select(*_bronze_columns(columns, declared.layout)), f"bronze.{table}")
+        destination.append(good.select(*_bronze_columns(columns, declared.layout)), append)
     if quarantined:
         append(
             rows.where("error is not null").select(
@@ -483,16 +485,19 @@ def _ledger_rows(
     return rows
 
 
-def _require_whole_batches(spark: SparkSession, feed: str, table: str) -> None:
+def _require_whole_batches(spark: SparkSession, feed: str, destination: Destination) -> None:
     """A batch that was cut short keeps its number until its query has completed it."""
     from pyspark.sql import functions as F
 
     ledger = spark.table(LEDGER).where(F.col("feed") == feed)
     last = ledger.agg(F.coalesce(F.max("batch_id"), F.lit(-1))).first()[0]
+    written = [
+        spark.table(f"bronze.{table}").select(F.col("_batch_id").alias("batch_id"))
+        for table in destination.tables
+    ]
+    quarantined = spark.table(QUARANTINE).where(F.col("feed") == feed).select("batch_id")
     begun = (
-        spark.table(f"bronze.{table}")
-        .select(F.col("_batch_id").alias("batch_id"))
-        .unionByName(spark.table(QUARANTINE).where(F.col("feed") == feed).select("batch_id"))
+        reduce(lambda one, two: one.unionByName(two), written, quarantined)
         .where(F.col("batch_id") > last)
         .first()
     )

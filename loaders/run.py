@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, batch_writer, ensure_tables
 from loaders.causes import root_cause
+from loaders.destinations import destination_of
 from loaders.feeds import Feed
 from loaders.kinds import Kind, kind_of
 from loaders.listener import FeedListener, listening
@@ -82,7 +83,8 @@ def start(
 
     register(spark)
     kind = kind_of_feed(feed)
-    ensure_tables(spark, feed.table, kind)
+    destination = destination_of(feed)
+    ensure_tables(spark, destination, kind)
     checkpoint = lakehouse_root() / "checkpoints" / feed.name
     trigger = (
         {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} seconds"}
@@ -93,7 +95,7 @@ def start(
         .load(feed.load_path)
         .withColumn("_ingested_at", F.current_timestamp())
         .writeStream.queryName(feed.name)
-        .foreachBatch(batch_writer(feed.name, feed.table, kind, checkpoint, report))
+        .foreachBatch(batch_writer(feed.name, destination, kind, checkpoint, report))
         .option("checkpointLocation", str(checkpoint))
         .trigger(**trigger)
         .start()
@@ -109,7 +111,7 @@ def kind_of_feed(feed: Feed) -> Kind:
 def finish_interrupted_replay(spark: SparkSession, feed: Feed) -> None:
     """A replay that was cut short has its batch before any new one."""
     if is_replay_unfinished(feed.name):
-        ensure_tables(spark, feed.table, kind_of_feed(feed))
+        ensure_tables(spark, destination_of(feed), kind_of_feed(feed))
         finish_replay(spark, feed)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,3 +155,25 @@ def get_spark(*, resident: bool = False, settings: Mapping[str, str] | None = No
                 ) from error
             raise
     return spark
+
+
+# Small statements, commits above all, wait for the disk and the driver more than for a core.
+_THREADS = 6
+
+
+def in_threads(spark: SparkSession, deed: Callable[[str], None], names: Iterable[str]) -> None:
+    """Do a deed for each name, some at a time, as part of the job that the caller's thread is at.
+
+    Raises:
+        Exception: what the deed raised for the first name that failed, when all are through.
+    """
+    from pyspark import inheritable_thread_target
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        futures = [
+            # made anew for each: it carries the properties of this thread into the other
+            pool.submit(inheritable_thread_target(spark)(deed), name)
+            for name in names
+        ]
+    for future in futures:
+        future.result()

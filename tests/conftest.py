@@ -95,6 +95,16 @@ def dbt(spark: Any) -> Callable[..., Any]:
 @pytest.fixture
 def lakehouse(spark: Any, root: Path) -> Path:
     """An empty lakehouse: no table in any schema, no checkpoint."""
+    return emptied(spark, root)
+
+
+@pytest.fixture(scope="module")
+def shared_lakehouse(spark: Any, root: Path) -> Path:
+    """A lakehouse that is empty for the first test of a module that asks for it."""
+    return emptied(spark, root)
+
+
+def emptied(spark: Any, root: Path) -> Path:
     for (schema,) in spark.sql("show schemas").collect():
         if schema == "default":
             continue

@@ -101,6 +101,8 @@ def test_key_columns_are_tested_not_null(manifest: Any, incremental: list[Any]) 
     missing = {}
     for model in incremental:
         tested = {test["column_name"] for test in arguments_of(manifest, model, "not_null")}
+        for test in arguments_of(manifest, model, "unique_combination_of_columns"):
+            tested |= set(test["combination_of_columns"] if test.get("not_null") else ())
         untested = set(as_list(model.config.unique_key)) - tested
         if untested:
             missing[model.name] = untested
@@ -295,18 +297,24 @@ def test_bronze_is_kept_by_the_time_of_the_batch(manifest: Any) -> None:
 
 def test_every_feed_has_a_source_of_its_name_in_snake_case(manifest: Any) -> None:
     """So the tests on the ledger cover a new feed by themselves (macros/bronze/bronze_feeds)."""
+    from loaders.destinations import destination_of
     from loaders.feeds import read_feeds
 
     declared = {
-        source.identifier: re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", source.identifier).lower()
+        source.identifier: source.config.meta.get("feed")
+        or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", source.identifier).lower()
         for source in manifest.sources.values()
         if source.source_name != LOADERS_SOURCE and source.schema == "bronze"
     }
-    assert {feed.table: name for name, feed in read_feeds().items()} == declared
+    written = {
+        table: name for name, feed in read_feeds().items() for table in destination_of(feed).tables
+    }
+    assert written == declared
 
 
 def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -> None:
     from loaders import bronze, outbox
+    from loaders.destinations import destination_of
     from loaders.feeds import read_feeds
     from loaders.kinds import kind_of
 
@@ -323,12 +331,13 @@ def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -
     for feed in read_feeds().values():
         kind = kind_of(feed.source, allow_overwrites=False)
         layout = feed.layout
-        extracted |= {(feed.table, name): each[1] for name, each in layout.extracted.items()}
-        written[feed.table] = {
-            **{name: each[0] for name, each in layout.extracted.items()},
-            layout.record_column: "string",
-            **columns(kind.provenance),
-        }
+        for table in destination_of(feed).tables:
+            extracted |= {(table, name): each[1] for name, each in layout.extracted.items()}
+            written[table] = {
+                **{name: each[0] for name, each in layout.extracted.items()},
+                layout.record_column: "string",
+                **columns(kind.provenance),
+            }
     for source in manifest.sources.values():
         if source.schema != "bronze":
             continue
@@ -340,6 +349,7 @@ def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -
 
 
 def test_bronze_sources_are_clustered_as_the_loaders_create_them(manifest: Any) -> None:
+    from loaders.destinations import destination_of
     from loaders.feeds import read_feeds
 
     declared = {
@@ -347,7 +357,12 @@ def test_bronze_sources_are_clustered_as_the_loaders_create_them(manifest: Any) 
         for source in manifest.sources.values()
         if source.schema == "bronze" and source.source_name != LOADERS_SOURCE
     }
-    assert {feed.table: feed.clustered_by for feed in read_feeds().values()} == declared
+    created = {
+        table: feed.clustered_by
+        for feed in read_feeds().values()
+        for table in destination_of(feed).tables
+    }
+    assert created == declared
 
 
 def test_seeds_are_typed_and_keep_to_what_session_mode_loads_right(manifest: Any) -> None:

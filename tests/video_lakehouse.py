@@ -17,6 +17,7 @@ from demo.video.cdn_log import CdnLog
 from demo.video.incidents import Incident, Script
 from demo.video.simulator import PlayerEvent, Settings, Simulator
 from loaders.bronze import ensure_tables
+from loaders.destinations import destination_of
 from loaders.feeds import read_feeds
 from loaders.ip_ranges import AddressRange, country_records, network_records
 from loaders.run import kind_of_feed
@@ -95,7 +96,7 @@ def create_tables(spark: Any) -> None:
     """The bronze tables of the video feeds, as the loaders create them."""
     for name in ("player_events", "cdn_logs", "ip_ranges"):
         feed = read_feeds()[name]
-        ensure_tables(spark, feed.table, kind_of_feed(feed))
+        ensure_tables(spark, destination_of(feed), kind_of_feed(feed))
 
 
 def append_events(spark: Any, events: Sequence[PlayerEvent], batch_id: int, first: int = 0) -> None:

@@ -1,6 +1,7 @@
 {#- Creates every bronze table that is declared as a source and not in the metastore, so that a
     build on an empty lakehouse is green. With its location named, a table whose files are there
-    is registered (Delta refuses that to a table without one). -#}
+    is registered (Delta refuses that to a table without one). Of a feed with many tables, which its
+    loader creates, only those are that something in this run reads. -#}
 {%- macro ensure_bronze_tables() -%}
     {%- set needed_by = ['run', 'build', 'test', 'docs', 'generate', 'snapshot'] -%}
     {%- if execute and not var('settled') and flags.WHICH in needed_by -%}
@@ -9,7 +10,12 @@
         {%- for row in run_query('describe schema bronze').rows if row[0] == 'Location' -%}
             {%- set bronze.folder = row[1] -%}
         {%- endfor -%}
-        {%- for source in graph.sources.values() | sort(attribute='unique_id') -%}
+        {%- set read = [] -%}
+        {%- for node in graph.nodes.values() if node.unique_id in selected_resources -%}
+            {%- do read.extend(node.depends_on.nodes) -%}
+        {%- endfor -%}
+        {%- for source in graph.sources.values() | sort(attribute='unique_id')
+            if not source.meta.get('feed') or source.unique_id in read -%}
             {%- set name = source.identifier -%}
             {%- set relation = api.Relation.create(schema=source.schema, identifier=name) -%}
             {%- if adapter.get_relation(none, relation.schema, name | lower) is none -%}

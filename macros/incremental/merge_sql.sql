@@ -2,7 +2,7 @@
 
     * `prune_by` columns are bounded by the batch's own range, in literals
     * `latest_by` columns order deliveries of one key: an older delivery that arrives late
-      changes nothing but the cursor
+      changes nothing but the cursor. `earliest_by` is the reverse: the first delivery counts
     * a row that would not change is not updated: it counts as copied and stays out of the change
       feed. (Delta still rewrites its file, and so makes a version: only an empty batch makes none.)
     * where the model rewrites whole units (`rewrites`), a row without `_batch_id` is one that is
@@ -12,10 +12,11 @@
     {%- set unique_key = config.require('unique_key') -%}
     {%- set unique_key = [unique_key] if unique_key is string else unique_key -%}
     {%- set latest_by = config.get('latest_by', []) -%}
-    {%- set newer -%}
-        {%- if latest_by -%}
-            struct({% for column in latest_by %}source.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
-            >= struct({% for column in latest_by %}target.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
+    {%- set order = latest_by or config.get('earliest_by', []) -%}
+    {%- set counts -%}
+        {%- if order -%}
+            struct({% for column in order %}source.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
+            {{ '>=' if latest_by else '<=' }} struct({% for column in order %}target.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
         {%- else -%}
             true
         {%- endif -%}
@@ -33,14 +34,14 @@
     {% if config.get('rewrites') -%}
     when matched and source._batch_id is null then delete
     {% endif -%}
-    when matched and {{ newer }} and not (
+    when matched and {{ counts }} and not (
         {% for column in columns if column not in unique_key -%}
         {{ 'and ' if not loop.first }}target.{{ column }} <=> source.{{ column }}
         {% else -%}
         true
         {% endfor %}
     ) then update set *
-    {% if latest_by -%}
+    {% if order -%}
     when matched and source._batch_id > target._batch_id
         then update set _batch_id = source._batch_id
     {% endif -%}

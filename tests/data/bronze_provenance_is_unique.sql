@@ -1,26 +1,33 @@
-{#- Guards "nothing twice": no record stands twice in its bronze table, whatever was delivered
-    again or replayed. The key is each source's declared grain. -#}
+{#- Guards "nothing twice": no record stands twice in the bronze tables of its feed, whatever was
+    delivered again or replayed. The key is each source's declared grain. -#}
 with
+
+records as (
+
+    select
+        feed,
+        item as provenance
+    from {{ source('bronze_loaders', 'ledger') }}
+    where false
+    {%- for feed in bronze_feeds() %}
+    union all
+    select
+        '{{ feed.name }}' as feed,
+        concat_ws(' ', {{ feed.key | join(', ') }}) as provenance
+    from {{ feed.relation }}
+    {%- endfor %}
+
+),
 
 bronze_provenance_is_unique as (
 
     select
         feed,
-        item as provenance,
+        provenance,
         count(*) as records
-    from {{ source('bronze_loaders', 'ledger') }}
-    where false
-    group by feed, item
-    {%- for feed in bronze_feeds() %}
-    union all
-    select
-        '{{ feed.name }}' as feed,
-        concat_ws(' ', {{ feed.key | join(', ') }}) as provenance,
-        count(*) as records
-    from {{ feed.relation }}
-    group by {{ feed.key | join(', ') }}
+    from records
+    group by feed, provenance
     having count(*) > 1
-    {%- endfor %}
 
 )
 

@@ -26,7 +26,7 @@ in_ledger as (
 
 ),
 
-in_bronze as (
+in_tables as (
 
     select
         feed,
@@ -47,6 +47,19 @@ in_bronze as (
     from {{ feed.relation }}
     group by _batch_id, {{ feed.key[0] }}, {{ feed.key[1] }}
     {%- endfor %}
+
+),
+
+in_bronze as (
+
+    select
+        feed,
+        batch_id,
+        container,
+        item,
+        sum(records) as records
+    from in_tables
+    group by feed, batch_id, container, item
 
 ),
 

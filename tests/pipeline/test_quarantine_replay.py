@@ -12,6 +12,7 @@ import pytest
 
 from loaders import replay
 from loaders.bronze import LEDGER, LEDGER_COLUMNS, QUARANTINE, QUARANTINE_COLUMNS, ensure_tables
+from loaders.destinations import OneTable
 from loaders.feeds import CloudFilesFeed
 from loaders.kinds import Objects
 from loaders.quarantine import quarantine_groups
@@ -117,7 +118,7 @@ def test_what_became_readable_is_loaded_once_however_often_the_replay_is_cut_sho
 ) -> None:
     folder = tmp_path / "in"
     feed = CloudFilesFeed(name=FEED, location=str(folder), table=TABLE, description="d")
-    ensure_tables(spark, TABLE, Objects(allow_overwrites=False))
+    ensure_tables(spark, OneTable(TABLE), Objects(allow_overwrites=False))
     back = a_file(folder / "back.json", '{"n":1}\n{"n":\n{"n":3}\n')
     empty = a_file(folder / "empty.json", "")
     named = a_file(folder / "named.json", '{"m":1}')

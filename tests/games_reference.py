@@ -1,0 +1,275 @@
+"""Simulated players in bronze, and a slow, plain reference of what silver and gold make of them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from itertools import pairwise
+from math import floor
+from typing import Any
+
+from demo.games import Plan, Simulation
+from loaders import bronze
+from loaders.destinations import GameTables
+from loaders.games.contract import game_contract
+from loaders.games.separation import Separated, Separator
+
+Event = dict[str, Any]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PROVENANCE = "_bucket string, _key string, _version string, _ordinal bigint"
+
+
+def passed_on(plan: Plan) -> tuple[Simulation, list[Event]]:
+    """A simulation, and what the ingest service passes on of it, as often as it was sent."""
+    simulation = Simulation(plan)
+    separator = Separator(game_contract(), lambda studio, user_id: f"p-{user_id}")
+    events = []
+    for sent in simulation.events():
+        separated = separator.separate(copy.deepcopy(sent.event), "north", sent.at)
+        assert isinstance(separated, Separated), separated
+        events.append(json.loads(separated.body))
+    return simulation, events
+
+
+def append_batch(spark: Any, events: Sequence[Event], batch_id: int) -> None:
+    """Append events as a batch of the feed: each to its table, then the ledger."""
+    key = f"object-{batch_id}"
+    rows = [(json.dumps(event), "bucket", key, "1", number) for number, event in enumerate(events)]
+    frame = spark.createDataFrame(rows, f"data string, {PROVENANCE}").selectExpr(
+        "*",
+        "timestamp'2026-04-01 12:00:00' as _modified_at",
+        f"{batch_id}L as _batch_id",
+        "timestamp'2026-04-01 12:00:00' as _ingested_at",
+    )
+    GameTables(game_contract()).append(frame, bronze.append)
+    entry = {"feed": "game_events", "batch_id": batch_id, "query_id": "query", "size_bytes": 1}
+    entry |= {"container": "bucket", "item": key, "version": "1", "modified_at": None}
+    entry |= {"received": len(rows), "kept": len(rows), "duplicates": 0, "quarantined": 0}
+    entry |= {"first_position": "0", "last_position": str(len(rows) - 1)}
+    entry |= {"ingested_at": datetime(2026, 4, 1, 12, tzinfo=UTC)}
+    bronze.append(spark.createDataFrame([entry], bronze.LEDGER_COLUMNS), bronze.LEDGER)
+
+
+# ---- the reference: over all events, each taken once, with its true time
+
+
+def once(events: Iterable[Event]) -> list[Event]:
+    """Each event as the ingest service took it first, with `at`, when it happened."""
+    first: dict[str, Event] = {}
+    for event in events:
+        known = first.get(event["event_id"])
+        if known is None or event["ingest_ts"] < known["ingest_ts"]:
+            first[event["event_id"]] = event
+    return [event | {"at": _at(event)} for event in first.values()]
+
+
+def _at(event: Event) -> datetime:
+    happened, taken = _micros(event["event_timestamp"]), _micros(event["ingest_ts"])
+    if "sent_timestamp" in event:
+        off = taken - _micros(event["sent_timestamp"])
+        if abs(off) // 1_000_000 > 60:
+            happened += off
+    return EPOCH + timedelta(microseconds=happened)
+
+
+def _micros(seconds: float) -> int:
+    return floor(Fraction(repr(seconds)) * 1_000_000 + Fraction(1, 2))
+
+
+def _of(events: Sequence[Event], event_type: str) -> list[Event]:
+    return [event for event in events if event["event_type"] == event_type]
+
+
+def active_days(events: Sequence[Event]) -> dict[str, set[date]]:
+    """player → days on which they played."""
+    days = defaultdict(set)
+    for event in events:
+        if "player_id" in event and event["event_type"] != "iap_refund":
+            days[event["player_id"]].add(event["at"].date())
+    return days
+
+
+def sessions(events: Sequence[Event]) -> set[tuple]:
+    """(player, session, began, ended, whether no end came, seconds played, number of events)."""
+    by_session = defaultdict(list)
+    for event in events:
+        if "session_id" in event and "player_id" in event and event["event_type"] != "iap_refund":
+            by_session[event["player_id"], event["session_id"]].append(event)
+    found = set()
+    for (player, session), some in by_session.items():
+        millis = sorted((event["at"] - EPOCH) // timedelta(milliseconds=1) for event in some)
+        gaps = [later - sooner for sooner, later in pairwise(millis)]
+        played = sum(gap for gap in gaps if gap <= 30 * 60_000)
+        times = [event["at"] for event in some]
+        is_open = not _of(some, "session_end")
+        found.add((player, session, min(times), max(times), is_open, played / 1000, len(some)))
+    return found
+
+
+def players_daily(events: Sequence[Event]) -> set[tuple]:
+    """(day, DAU, WAU, MAU, new, retained)."""
+    days = active_days(events)
+    found = set()
+    for day in set().union(*days.values()):
+
+        def within(trailing: int, day: date = day) -> int:
+            since = day - timedelta(trailing - 1)
+            return sum(any(since <= each <= day for each in own) for own in days.values())
+
+        new = sum(min(own) == day for own in days.values())
+        retained = sum({day, day - timedelta(1)} <= own for own in days.values())
+        found.add((day, within(1), within(7), within(30), new, retained))
+    return found
+
+
+def retention_cohorts(events: Sequence[Event]) -> set[tuple]:
+    """(cohort, day number, players, active players)."""
+    days = active_days(events)
+    last = max(set().union(*days.values()))
+    cohorts = defaultdict(list)
+    for own in days.values():
+        cohorts[min(own)].append(own)
+    return {
+        (day, n, len(players), sum(day + timedelta(n) in own for own in players))
+        for day, players in cohorts.items()
+        for n in range((last - day).days + 1)
+    }
+
+
+def _transactions(events: Sequence[Event]) -> list[Event]:
+    """The first report of each purchase."""
+    first: dict[str, Event] = {}
+    for event in sorted(_of(events, "iap_purchase"), key=lambda e: (e["at"], e["event_id"])):
+        first.setdefault(event["event_data"]["transaction_id"], event)
+    return list(first.values())
+
+
+def revenue_daily(events: Sequence[Event]) -> dict[date, tuple]:
+    """day → (DAU, purchases, payers, refunds, ads; what these three brought in US dollars, exact;
+    unchecked, invalid, unrated)."""
+    daus = Counter(day for own in active_days(events).values() for day in own)
+    transactions = _transactions(events)
+    refunds, ads = _of(events, "iap_refund"), _of(events, "ad_impression")
+    days = set(daus) | {event["at"].date() for event in (*transactions, *refunds, *ads)}
+    days |= {event["at"].date() for event in _of(events, "iap_purchase")}
+    found = {}
+    for day in days:
+        reported = [e for e in transactions if e["at"].date() == day]
+        paid = [e for e in reported if e["event_data"].get("receipt_valid") is not False]
+        back = [e for e in refunds if e["at"].date() == day]
+        shown = [e for e in ads if e["at"].date() == day]
+        found[day] = (
+            daus[day],
+            len(paid),
+            len({e["player_id"] for e in paid}),
+            len(back),
+            len(shown),
+            _dollars(paid),
+            _dollars(back),
+            sum((Fraction(str(e["event_data"]["ecpm_usd"])) for e in shown), Fraction()) / 1000,
+            sum("receipt_valid" not in e["event_data"] for e in paid),
+            len(reported) - len(paid),
+            sum(e["event_data"]["currency"] != "USD" for e in (*paid, *back)),
+        )
+    return found
+
+
+def _dollars(events: Iterable[Event]) -> Fraction:
+    in_usd = (e["event_data"] for e in events if e["event_data"]["currency"] == "USD")
+    return sum((Fraction(data["amount_minor"], 100) for data in in_usd), Fraction())
+
+
+def offer_funnel(events: Sequence[Event]) -> set[tuple]:
+    """(day, offer, variant, segment, shows, players, clicks, dismissals, purchases, cents)."""
+    results = defaultdict(set)
+    for event in _of(events, "offer_result"):
+        results[event["event_data"]["offer_id"]].add(event["event_data"]["result"])
+    groups = defaultdict(list)
+    for show in _of(events, "offer_shown"):
+        data = show["event_data"]
+        until = show["at"] + timedelta(hours=24)
+        paid = [
+            event["event_data"]["amount_minor"]
+            for event in _transactions(events)
+            if event["event_data"].get("offer_id") == data["offer_id"]
+            and show["at"] <= event["at"] <= until
+            and event["event_data"].get("receipt_valid") is not False
+        ]
+        group = (show["at"].date(), data["offer_name"], data["variant"], data["segment"])
+        groups[group].append((show["player_id"], results[data["offer_id"]], paid))
+    return {
+        (
+            *group,
+            len(shows),
+            len({player for player, _, _ in shows}),
+            sum("clicked" in answers for _, answers, _ in shows),
+            sum("dismissed" in answers for _, answers, _ in shows),
+            sum(bool(paid) for _, _, paid in shows),
+            sum(sum(paid) for _, _, paid in shows),
+        )
+        for group, shows in groups.items()
+    }
+
+
+def level_funnel(events: Sequence[Event]) -> set[tuple]:
+    """(day, level, configuration, players, starts, completed, failed, quit, starts without end,
+    ends without start)."""
+    groups = defaultdict(list)
+    for event in (*_of(events, "level_start"), *_of(events, "level_end")):
+        data = event["event_data"]
+        group = (event["at"].date(), data["level_id"], data.get("config_version", ""))
+        what = data.get("result", "start")
+        groups[group].append((event["player_id"], event["session_id"], what))
+    found = set()
+    for group, played in groups.items():
+        whats = Counter(what for _, _, what in played)
+        surplus = Counter()
+        for player, session, what in played:
+            surplus[player, session] += 1 if what == "start" else -1
+        found.add(
+            (
+                *group,
+                len({player for player, _, _ in played}),
+                *(whats[what] for what in ("start", "completed", "failed", "quit")),
+                sum(max(left, 0) for left in surplus.values()),
+                sum(max(-left, 0) for left in surplus.values()),
+            )
+        )
+    return found
+
+
+def economy_balance(events: Sequence[Event]) -> set[tuple]:
+    """(day, currency, players, earned, spent, balances, broken, unexplained)."""
+    orders = {}
+    for event in (*_of(events, "currency_earned"), *_of(events, "currency_spent")):
+        sign = 1 if event["event_type"] == "currency_earned" else -1
+        orders[event["event_id"]] = (event, sign * event["event_data"]["amount"])
+    balances = _of(events, "balance_changed")
+    days = {(e["at"].date(), e["event_data"]["currency"]) for e in balances}
+    days |= {(e["at"].date(), e["event_data"]["currency"]) for e, _ in orders.values()}
+    found = set()
+    for day, currency in days:
+
+        def is_here(event: Event, day: date = day, currency: str = currency) -> bool:
+            return event["at"].date() == day and event["event_data"]["currency"] == currency
+
+        own = [(event, change) for event, change in orders.values() if is_here(event)]
+        told = [event["event_data"] for event in balances if is_here(event)]
+        explained = [data for data in told if data.get("order_id") in orders]
+        found.add(
+            (
+                day,
+                currency,
+                len({event["player_id"] for event, _ in own}),
+                sum(max(change, 0) for _, change in own),
+                sum(max(-change, 0) for _, change in own),
+                len(told),
+                sum(data["new"] - data["old"] != orders[data["order_id"]][1] for data in explained),
+                len(told) - len(explained),
+            )
+        )
+    return found

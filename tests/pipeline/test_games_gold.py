@@ -1,0 +1,217 @@
+"""Game events from bronze to gold, in three batches that come in no order, against a slow, plain
+reference over all of them at once."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import games_reference as games
+import pytest
+
+from demo.games import IMPOSSIBLE_LEVEL, Incident, Plan, Simulation
+from loaders.bronze import ensure_tables
+from loaders.destinations import destination_of
+from loaders.feeds import read_feeds
+from loaders.games.contract import game_contract
+from loaders.run import kind_of_feed
+
+GAMES = ("game_currencies", "path:models/silver/games", "path:models/gold/games")
+START = Plan().start.timestamp()
+PLAN = Plan(
+    days=9,
+    installs=6,
+    incidents=(Incident(IMPOSSIBLE_LEVEL, START + 3 * 86_400, START + 5 * 86_400, "level_05"),),
+    duplicates=0.02,
+    late=0.03,
+    skewed=0.2,
+    refunds=1.0,
+    heartbeat_seconds=7200,
+)
+BATCHES = 3
+
+
+@pytest.fixture(scope="module")
+def played() -> tuple[Simulation, list[games.Event]]:
+    """A simulation and its events, with what the simulator does not do besides."""
+    simulation, events = games.passed_on(PLAN)
+    chance = Random(3)
+
+    def again(event: games.Event, **data: Any) -> games.Event:
+        new_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+        return event | {"event_id": new_id, "event_data": event["event_data"] | data}
+
+    bought = [event for event in events if event["event_type"] == "iap_purchase"]
+    events += [
+        again(bought[0]),  # a transaction that is reported twice
+        again(bought[1], transaction_id="t-yen", currency="JPY"),
+        again(bought[2], transaction_id="t-false", receipt_valid=False),
+    ]
+    chance.shuffle(events)
+    return simulation, events
+
+
+@pytest.fixture(scope="module")
+def once(played: tuple[Simulation, list[games.Event]]) -> list[games.Event]:
+    return games.once(played[1])
+
+
+@pytest.fixture(scope="module")
+def built(
+    spark: Any,
+    dbt: Callable[..., Any],
+    shared_lakehouse: Path,
+    played: tuple[Simulation, list[games.Event]],
+) -> None:
+    """Silver and gold, built of the first batch and brought up to date by the others."""
+    feed = read_feeds()["game_events"]
+    ensure_tables(spark, destination_of(feed), kind_of_feed(feed))
+    events = played[1]
+    for batch in range(BATCHES):
+        # each has some of the one before again
+        games.append_batch(spark, events[batch::BATCHES] + events[batch - 1 :: 20 * BATCHES], batch)
+        if batch == 0:  # what gold and sessions do not read is built at once below
+            dbt("seed", "--select", GAMES[0])
+            dbt("run", "--select", "+path:models/gold/games", "game_sessions")
+        if batch == BATCHES - 1:  # two at once
+            dbt("build", "--select", *GAMES)
+
+
+def rows(spark: Any, query: str) -> Counter:
+    return Counter(
+        tuple(value.replace(tzinfo=UTC) if hasattr(value, "hour") else value for value in row)
+        for row in spark.sql(query).collect()
+    )
+
+
+def test_every_event_is_kept_once_in_the_table_of_its_type_and_in_that_of_all(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = " union all ".join(
+        f"select '{event.name}', event_id, event_at, player_id from silver.{event.table}"
+        for event in game_contract().events
+    )
+    expected = Counter((e["event_type"], e["event_id"], e["at"], e.get("player_id")) for e in once)
+    assert rows(spark, query) == expected
+    query = "select event_type, event_id, event_at, player_id from silver.game_events"
+    assert rows(spark, query) == expected
+
+
+def test_wrong_clocks_are_put_right(
+    spark: Any, built: None, played: tuple[Simulation, list[games.Event]]
+) -> None:
+    query = "select distinct player_id from silver.game_events where is_clock_wrong"
+    skewed = {(f"p-{user_id}",) for user_id in played[0].truth.skew}
+    assert rows(spark, query).keys() == skewed
+    assert skewed
+
+
+def test_players_are_active_on_the_days_on_which_they_really_played(
+    spark: Any, built: None, played: tuple[Simulation, list[games.Event]]
+) -> None:
+    query = (
+        "select datediff(activity_date, date'2026-03-01'), player_id from silver.game_player_days"
+    )
+    active = played[0].truth.active
+    expected = {(day, f"p-{user_id}") for day, users in active.items() for user_id in users}
+    assert set(rows(spark, query)) == expected
+
+
+def test_sessions_are_those_of_the_reference(
+    spark: Any,
+    built: None,
+    once: list[games.Event],
+    played: tuple[Simulation, list[games.Event]],
+) -> None:
+    query = (
+        "select player_id, session_id, started_at, ended_at, is_end_inferred, played_s, events"
+        " from silver.game_sessions"
+    )
+    found = rows(spark, query)
+    assert found == Counter(games.sessions(once))
+    assert {row[1] for row in found if row[4]} == played[0].truth.endless
+
+
+def test_daily_players_are_those_of_the_reference(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = (
+        "select activity_date, dau, wau, mau, new_players, retained_players from gold.players_daily"
+    )
+    assert rows(spark, query) == Counter(games.players_daily(once))
+
+
+def test_cohorts_are_retained_as_in_the_reference(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = "select cohort_date, day_number, players, active_players from gold.retention_cohorts"
+    assert rows(spark, query) == Counter(games.retention_cohorts(once))
+
+
+def test_revenue_is_that_of_the_reference(
+    spark: Any, built: None, once: list[games.Event], played: tuple[Simulation, list[games.Event]]
+) -> None:
+    found = {
+        row.revenue_date: tuple(row[1:])
+        for row in spark.sql(
+            "select revenue_date, dau, purchases, payers, refunds, ads, gross_usd, refunds_usd,"
+            " ads_usd, unchecked_purchases, invalid_purchases, unrated from gold.revenue_daily"
+        ).collect()
+    }
+    expected = games.revenue_daily(once)
+    assert {day: row[:5] + row[8:] for day, row in found.items()} == {
+        day: row[:5] + row[8:] for day, row in expected.items()
+    }
+    for day, row in found.items():
+        assert row[5:8] == pytest.approx([float(value) for value in expected[day][5:8]]), day
+    refunded = sum(row[6] for row in found.values())
+    assert refunded == pytest.approx(sum(played[0].truth.refunded.values()) / 100)
+    assert refunded > 0
+    assert sum(row[10] for row in found.values()) == 1
+
+
+def test_offers_lead_to_purchases_as_in_the_reference(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = (
+        "select shown_on, offer_name, variant, segment, shows, players, clicks, dismissals,"
+        " purchases, revenue_minor from gold.offer_funnel"
+    )
+    expected = games.offer_funnel(once)
+    assert rows(spark, query) == Counter(expected)
+    assert sum(row[8] for row in expected) > 5
+
+
+def test_levels_are_played_as_in_the_reference(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = (
+        "select played_on, level_id, config_version, players, starts, completions, failures,"
+        " quits, starts_without_end, ends_without_start from gold.level_funnel"
+    )
+    expected = games.level_funnel(once)
+    assert rows(spark, query) == Counter(expected)
+    assert sum(row[5] for row in expected if row[1:3] == ("level_05", "c2")) == 0
+
+
+def test_what_is_earned_and_spent_is_as_in_the_reference(
+    spark: Any, built: None, once: list[games.Event], played: tuple[Simulation, list[games.Event]]
+) -> None:
+    query = (
+        "select changed_on, currency, players, earned, spent, balances, broken_balances,"
+        " unexplained_balances from gold.economy_balance"
+    )
+    found = rows(spark, query)
+    assert found == Counter(games.economy_balance(once))
+    held = Counter()
+    for (_, currency), amount in played[0].truth.balances.items():
+        held[currency] += amount
+    net = Counter()
+    for row in found:
+        net[row[1]] += row[3] - row[4]
+    assert net == held
