@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# No players are in the demo: forty tables would be made for nothing.
-WITHOUT = ("--exclude", "path:models/silver/games", "path:models/gold/games")
-
-
 def dbt_build(
     project: DbtProject, report: Callable[[Node], None], models: Sequence[str] = ()
 ) -> list[Result]:
@@ -32,7 +28,7 @@ def dbt_build(
     """
     selection = ("--select", *models) if models else ()
     results = project.run(
-        *("build", "--exclude-resource-type", "unit_test", *WITHOUT, *selection), report=report
+        *("build", "--exclude-resource-type", "unit_test", *selection), report=report
     )
     for result in results:
         if result.is_bad:
