@@ -21,7 +21,7 @@ def dbt_build(
 
     Args:
         report: told of each node that has ended.
-        models: dbt's selection; everything but the games when empty.
+        models: dbt's selection; everything when empty.
 
     Raises:
         BuildError: a node failed.
@@ -39,7 +39,10 @@ def dbt_build(
 def fingerprint(root: Path) -> str:
     """Changes with every commit to a table of the lakehouse and with the dbt project."""
     newest_commits = {
-        str(log.parent.relative_to(root)): max(path.name for path in log.glob("*.json"))
+        # a build that was killed may leave a folder without a commit
+        str(log.parent.relative_to(root)): max(
+            (path.name for path in log.glob("*.json")), default=""
+        )
         for log in sorted((root / "warehouse").glob("*.db/*/_delta_log"))
     }
     total = hashlib.sha256(json.dumps(newest_commits).encode())

@@ -51,7 +51,7 @@ def serving(root: Path, port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser of playwright. Without Chromium, which is no Python package, the test is skipped."""
+    """A browser of playwright. Without Chromium, no package of Python's, the test is skipped."""
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium")
