@@ -83,16 +83,15 @@ ALERTS = """
     select
         rule,
         cohort,
-        state,
         severity,
         layer,
+        state,
         date_format(started_at, 'HH:mm') as since,
         date_format(fired_at, 'HH:mm') as fired,
-        round(worst_value, 3) as worst,
-        meaning
+        round(worst_value, 3) as worst
     from gold.alerts
     where fired_at is not null and suppressed_by is null
-    order by fired_at, severity, rule, cohort
+    order by fired_at desc, severity, rule, cohort
     limit 8
 """
 
