@@ -107,7 +107,7 @@ def _prepare_video(_: ExitStack, __: Path) -> Producer:
 
 
 USE_CASES = (
-    UseCase("stocks", stocks.FEEDS, "+path:models/silver/stocks+", _prepare_stocks),
-    UseCase("games", game_studio.FEEDS, "+path:models/silver/games+", _prepare_games),
-    UseCase("video", video.FEEDS, "+path:models/silver/qos+", _prepare_video),
+    UseCase("stocks", stocks.FEEDS, "@path:models/silver/stocks", _prepare_stocks),
+    UseCase("games", game_studio.FEEDS, "@path:models/silver/games", _prepare_games),
+    UseCase("video", video.FEEDS, "@path:models/silver/qos", _prepare_video),
 )

@@ -161,8 +161,8 @@ def test_an_unwritable_root_is_one_line_and_exit_code_1(main, tmp_path, monkeypa
 
 
 def test_an_unknown_use_case_is_refused_with_those_there_are(main, capsys):
-    assert main("--only", "games") == 2
-    assert "'games' is not one of 'stocks', 'video'" in capsys.readouterr().err
+    assert main("--only", "chess") == 2
+    assert "'chess' is not one of 'stocks', 'games', 'video'" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_one_line_and_exit_code_1(tmp_path):
@@ -194,7 +194,7 @@ def test_the_embedded_aws_is_stopped_whatever_ends_the_demo(
 ):
     endpoints = []
 
-    def interrupted(cases):
+    def interrupted(cases, root):
         endpoints.append(os.environ["AWS_ENDPOINT_URL"])
         raise trouble
 
