@@ -32,12 +32,17 @@ class GoldTable:
 
 
 def gold_tables(root: Path, spark: SparkSession) -> list[GoldTable]:
-    """Every gold model that dbt built last, by name as the project spells it."""
+    """Every gold model that is there, by name as the project spells it.
+
+    After `make demo ONLY=…` those of the other use cases are not.
+    """
     manifest = json.loads((root / "target" / "manifest.json").read_text())
     models = [
         node
         for node in manifest["nodes"].values()
-        if node["resource_type"] == "model" and node["schema"] == "gold"
+        if node["resource_type"] == "model"
+        and node["schema"] == "gold"
+        and spark.catalog.tableExists(f"gold.{node['name']}")
     ]
     return [
         _view(spark, node["name"])
