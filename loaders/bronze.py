@@ -25,6 +25,7 @@ from loaders.destinations import Append, Destination, OneTable
 from loaders.gate import Gate
 from loaders.kinds import Kind
 from loaders.session import in_threads
+from loaders.table_folders import clear_empty_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -89,9 +90,11 @@ def ensure_tables(spark: SparkSession, destination: Destination, kind: Kind) -> 
 
     def create(name: str) -> None:
         columns, clustered_by = wanted[name]
+        folder = f"{schema['info_value']}/{name.lower()}"
+        clear_empty_folder(spark, folder)
         spark.sql(
             f"create table if not exists bronze.{name} ({columns}) using delta "
-            f"cluster by ({clustered_by}) location '{schema['info_value']}/{name.lower()}'"
+            f"cluster by ({clustered_by}) location '{folder}'"
         )
 
     in_threads(spark, create, missing)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from loaders.live_models import LiveModel
 from loaders.session import ConfigurationError
+from loaders.table_folders import clear_empty_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -28,7 +29,9 @@ def ensure_table(spark: SparkSession, model: LiveModel) -> None:
             for column in model.columns
         )
         clustered = f"cluster by ({', '.join(model.clustered_by)})" if model.clustered_by else ""
-        _clear_empty_folder(spark, model.relation)
+        schema, name = model.relation.split(".")
+        place = spark.sql(f"describe schema {schema}").where("info_name = 'Location'").first()
+        clear_empty_folder(spark, f"{place['info_value']}/{name.lower()}")
         spark.sql(
             f"create table if not exists {model.relation} ({columns}) using delta {clustered} "
             f"comment {_literal(model.description)}"
@@ -103,17 +106,3 @@ def owner(spark: SparkSession, relation: str) -> str | None:
 def _literal(text: str) -> str:
     escaped = text.strip().replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
     return f"'{escaped}'"
-
-
-def _clear_empty_folder(spark: SparkSession, relation: str) -> None:
-    """Remove a table's folder in which no file is: what a kill while it was created leaves.
-
-    Delta refuses to create a table in a folder that is not empty, be it of folders alone.
-    """
-    schema, name = relation.lower().split(".")
-    described = spark.sql(f"describe schema {schema}").collect()
-    (location,) = (row.info_value for row in described if row.info_name == "Location")
-    folder = spark._jvm.org.apache.hadoop.fs.Path(f"{location}/{name}")
-    files = folder.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-    if files.exists(folder) and not files.listFiles(folder, True).hasNext():
-        files.delete(folder, True)

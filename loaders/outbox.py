@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from loaders.bronze import append, append_idempotently
 from loaders.live_models import LiveModel, SnsSink, ToldModel
+from loaders.table_folders import clear_empty_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -56,6 +57,7 @@ def ensure_outbox(spark: SparkSession) -> None:
     schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
     for name in missing:
         folder = f"{schema['info_value']}/{name.removeprefix('bronze.')}"
+        clear_empty_folder(spark, folder)
         spark.sql(
             f"create table if not exists {name} ({wanted[name]}) using delta "
             f"cluster by (created_at) location '{folder}'"
