@@ -28,8 +28,8 @@ from rich.table import Table
 
 from demo.aws import embedded_aws, environment
 from demo.firehose import DeliveryStream, FirehoseStandIn, firehose_stand_in
+from demo.game_studio import post_until_taken
 from demo.games import Plan, Simulation
-from loaders.ingest.signing import signed_headers
 from loaders.vault.master_key import MasterKey
 from loaders.vault.store import StudioKey, Vault, prepare_vault_root
 
@@ -115,7 +115,7 @@ def service() -> Iterator[tuple[str, StudioKey, subprocess.Popen[str]]]:
             )
             try:
                 assert process.stdout is not None  # noqa: S101 - it is a pipe
-                url = process.stdout.readline().split()[-1]
+                url = process.stdout.readline().split()[-1].removesuffix("/v1/events")
                 if hasattr(os, "sched_setaffinity"):
                     os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
                 yield url, key, process
@@ -174,17 +174,6 @@ def post(
     watch.join()
     idle_ms = 1000 * sorted(overslept)[int(0.99 * len(overslept))]
     return Run(len(bodies) * BATCH, seconds, spent, sorted(latencies), idle_ms)
-
-
-def post_until_taken(session: requests.Session, url: str, key: StudioKey, body: bytes) -> None:
-    """Post a batch; where the service says stop, again when it says so."""
-    while True:
-        signed = signed_headers(key.key_id, key.secret, int(time.time()), body)
-        headers = signed | {"content-type": "application/json"}
-        answer = session.post(url, body, headers=headers, timeout=60)
-        if answer.status_code == 200:
-            return
-        time.sleep(float(answer.headers["retry-after"]))
 
 
 def cpu_seconds(pid: int) -> float:

@@ -65,20 +65,8 @@ class Studio:
             for sent in events
         ]
         if batch:
-            self._post_until_taken(session, orjson.dumps({"events": batch}))
+            post_until_taken(session, self.url, self.key, orjson.dumps({"events": batch}))
         return len(batch)
-
-    def _post_until_taken(self, session: requests.Session, body: bytes) -> None:
-        """Post a batch; where the service says stop, again when it says so."""
-        while True:
-            signed = signed_headers(self.key.key_id, self.key.secret, int(time.time()), body)
-            headers = signed | {"content-type": "application/json"}
-            answer = session.post(f"{self.url}/v1/events", body, headers=headers, timeout=60)
-            if answer.status_code == requests.codes.ok:
-                return
-            if "retry-after" not in answer.headers:
-                raise ConfigurationError(f"the ingest service refused events: {answer.text[:200]}")
-            time.sleep(float(answer.headers["retry-after"]))
 
     def settle(self) -> None:
         """Have everything that was taken written to S3.
@@ -98,6 +86,26 @@ class Studio:
         for line in requests.get(f"{self.url}/metrics", timeout=10).text.splitlines():
             if line.startswith("ingest_backlog_bytes{"):
                 yield float(line.split()[-1])
+
+
+def post_until_taken(session: requests.Session, url: str, key: StudioKey, body: bytes) -> None:
+    """Post a batch; where the service says stop, again when it says so.
+
+    Args:
+        url: of the service, without a path.
+
+    Raises:
+        ConfigurationError: it refuses the batch for good.
+    """
+    while True:
+        signed = signed_headers(key.key_id, key.secret, int(time.time()), body)
+        headers = signed | {"content-type": "application/json"}
+        answer = session.post(f"{url}/v1/events", body, headers=headers, timeout=60)
+        if answer.status_code == requests.codes.ok:
+            return
+        if "retry-after" not in answer.headers:
+            raise ConfigurationError(f"the ingest service refused events: {answer.text[:200]}")
+        time.sleep(float(answer.headers["retry-after"]))
 
 
 @contextmanager
