@@ -39,8 +39,10 @@ def project(tmp_path):
 
 
 @pytest.fixture
-def setup(project):
+def setup(project, monkeypatch):
     """The module, at home in that project, with the real environment (for its Ivy)."""
+    # another test of this process may have set it for its own lakehouse
+    monkeypatch.delenv("LAKEHOUSE_ROOT", raising=False)
     spec = importlib.util.spec_from_file_location("setup_under_test", project / "scripts/setup.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
