@@ -10,6 +10,8 @@ from typing import Any
 _KEEPS_NO_ROWS = ("view", "ephemeral")
 # Live models are written by their own streaming queries.
 STREAM = "stream"
+# The source of what loaders note of every feed: it has news whenever any of them has.
+_NOTES_OF_LOADERS = "bronze_loaders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,8 @@ def graph_of(manifest: Mapping[str, Any], idle: Collection[str] = ()) -> Graph:
     """The graph of a manifest, as manifest.json has it.
 
     Args:
-        idle: tables that nobody writes now, as schema.name in lower case. What stands on them alone
-            is left out.
+        idle: tables that nobody writes now, as schema.name in lower case. What stands on them
+            alone, or on them and on the loaders' notes, is left out.
     """
     children = manifest["child_map"]
     kept_by = {
@@ -67,8 +69,17 @@ def graph_of(manifest: Mapping[str, Any], idle: Collection[str] = ()) -> Graph:
         if unique_id in live
     }
     if idle:
-        busy = [each for each in manifest["sources"] if tables[each] not in idle]
-        below = set().union(*(reached(each, children, kept_by) for each in busy))
+
+        def below_all(of: Collection[str]) -> set[str]:
+            return set().union(*(reached(each, children, kept_by) for each in of))
+
+        sources = manifest["sources"]
+        notes = {each for each in sources if sources[each]["source_name"] == _NOTES_OF_LOADERS}
+        waiting = {each for each in sources if tables[each] in idle}
+        # notes alone wake no model that waits for a feed
+        below = below_all(sources.keys() - waiting - notes) | (
+            below_all(notes) - below_all(waiting)
+        )
         above = set().union(*(reached(each, manifest["parent_map"], built) for each in below))
         built = (below | above) - live
     return Graph(

@@ -7,10 +7,13 @@ from loaders.feeds import read_feeds
 from loaders.games.contract import game_contract
 from loaders.graph import graph_of
 
+# name: dbt's name of the source it belongs to
+SOURCES = {"events": "bronze", "orders": "bronze", "ledger": "bronze_loaders"}
+
 
 def manifest(models: dict[str, tuple[str, list[str]]]):
-    """{name: (materialization, parents)}, with the sources `events` and `orders`."""
-    children = {"source.p.events": [], "source.p.orders": []}
+    """{name: (materialization, parents)}, with the sources of SOURCES."""
+    children = {f"source.p.{name}": [] for name in SOURCES}
     nodes = {}
     for name, (kept, parents) in models.items():
         unique_id = f"model.p.{name}"
@@ -23,8 +26,7 @@ def manifest(models: dict[str, tuple[str, list[str]]]):
         }
         children.setdefault(unique_id, [])
         for parent in parents:
-            is_source = parent in ("events", "orders")
-            key = f"source.p.{parent}" if is_source else f"model.p.{parent}"
+            key = f"source.p.{parent}" if parent in SOURCES else f"model.p.{parent}"
             children.setdefault(key, []).append(unique_id)
     nodes["test.p.some"] = {
         "name": "some",
@@ -34,8 +36,12 @@ def manifest(models: dict[str, tuple[str, list[str]]]):
     children["model.p." + next(iter(models))].append("test.p.some")
     return {
         "sources": {
-            "source.p.events": {"schema": "bronze", "identifier": "Events"},
-            "source.p.orders": {"schema": "bronze", "identifier": "Orders"},
+            f"source.p.{name}": {
+                "source_name": of,
+                "schema": "bronze",
+                "identifier": name.capitalize(),
+            }
+            for name, of in SOURCES.items()
         },
         "nodes": nodes,
         "child_map": children,
@@ -66,6 +72,7 @@ def test_live_models_are_written_by_others_and_followed():
     assert graph.tables == {
         "source.p.events": "bronze.events",
         "source.p.orders": "bronze.orders",
+        "source.p.ledger": "bronze.ledger",
         "model.p.perMinute": "gold.perminute",
     }
     assert graph.below["model.p.perMinute"] == {"model.p.summed"}
@@ -89,6 +96,16 @@ def test_what_stands_only_on_tables_that_nobody_writes_is_left_out():
     # what `both` is built of besides comes along
     assert set(graph.names.values()) == {"ordered", "both", "typed", "parsed"}
     assert graph.below["source.p.orders"] == {"model.p.ordered", "model.p.both"}
+
+
+def test_notes_of_loaders_alone_wake_no_model_that_waits_for_a_feed():
+    models = {
+        "events_noted": ("incremental", ["events", "ledger"]),
+        "orders_noted": ("incremental", ["orders", "ledger"]),
+        "loads": ("table", ["ledger"]),
+    }
+    graph = graph_of(manifest(models), idle={"bronze.events"})
+    assert set(graph.names.values()) == {"orders_noted", "loads"}
 
 
 def test_the_tables_of_feeds_that_do_not_run_are_idle():
