@@ -24,8 +24,10 @@ _HOME = Path(__file__).resolve().parent.parent
 PROJECT_ROOT = _HOME if _HOME.is_dir() else Path.cwd()
 PROFILES = PROJECT_ROOT / "profiles" / "profiles.yml"
 
-# The quick compiler suits commands that end soon; a resident process wants the full one.
+# The quick compiler suits commands that end soon; a resident process wants the full one. G1's
+# concurrent marking took 93 of 800 CPU seconds of a build; a resident process wants short pauses.
 QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
+SIMPLE_COLLECTOR = "-XX:+UseParallelGC"
 
 
 class ConfigurationError(Exception):
@@ -86,12 +88,15 @@ def read_profile(path: Path = PROFILES, target: str = "local") -> dict[str, Any]
 def spark_settings(*, resident: bool = False) -> dict[str, str]:
     """Spark's settings of the `local` target.
 
-    A resident process has the full compiler, and its tasks share the cores (tasks.py).
+    A resident process has the full compiler and Java's own choice of a collector, and its tasks
+    share the cores (tasks.py).
     """
     settings = dict(read_profile()["server_side_parameters"])
     if resident:
         settings["spark.scheduler.mode"] = "FAIR"
-        options = settings["spark.driver.extraJavaOptions"].replace(QUICK_COMPILER, "")
+        options = settings["spark.driver.extraJavaOptions"]
+        for of_short_runs in (QUICK_COMPILER, SIMPLE_COLLECTOR):
+            options = options.replace(of_short_runs, "")
         settings["spark.driver.extraJavaOptions"] = options
     return settings
 

@@ -66,6 +66,8 @@ def spark(root: Path, aws: Any) -> Iterator[Any]:
     # Tests move a handful of rows: compiling a query costs more than it saves.
     session.conf.set("spark.sql.codegen.wholeStage", "false")
     session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    session.conf.set("spark.sql.adaptive.enabled", "false")
+    session.conf.set("spark.sql.shuffle.partitions", "1")
     yield session
     session.stop()
 
@@ -74,12 +76,15 @@ def spark(root: Path, aws: Any) -> Iterator[Any]:
 def dbt(spark: Any) -> Callable[..., Any]:
     """Runs dbt in this process: dbt("build", "--select", …) returns dbtRunner's result.
 
-    Fails the test when dbt fails, unless expect_failure=True.
+    The project is read once. Fails the test when dbt fails, unless expect_failure=True.
     """
     from dbt.cli.main import dbtRunner
 
+    of_project = ("--project-dir", str(PROJECT_ROOT), "--quiet")
+    parsed = dbtRunner().invoke(["parse", *of_project]).result
+
     def run(*arguments: str, expect_failure: bool = False) -> Any:
-        outcome = dbtRunner().invoke([*arguments, "--project-dir", str(PROJECT_ROOT), "--quiet"])
+        outcome = dbtRunner(manifest=parsed).invoke([*arguments, *of_project, "--no-write-json"])
         if not expect_failure and not outcome.success:
             messages = [
                 f"{result.node.name}: {result.message}"
