@@ -29,6 +29,7 @@ COPY macros macros
 COPY models models
 COPY seeds seeds
 COPY tests/data tests/data
+COPY dashboard dashboard
 
 # The code stays root's: the engine writes below its root, and to /tmp.
 USER multihop

@@ -21,7 +21,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from dashboard.metrics import ALL, show
-from demo.chart import layout as stock_layout
+from dashboard.stock_chart import layout as stock_layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

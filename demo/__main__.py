@@ -235,7 +235,7 @@ def show(root: Path, spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) 
 
 def show_stocks(root: Path, spark: SparkSession) -> None:
     """Print the first rows of viewPE, and where the chart lies."""
-    from demo import chart  # bokeh takes seconds to import
+    from dashboard import stock_chart as chart  # bokeh takes seconds to import
 
     spark.sql("use gold")
     view = spark.sql(VIEW_PE)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from demo import chart
+from dashboard import stock_chart as chart
 
 DAYS = [date(2010, 1, 22), date(2010, 1, 25), date(2010, 1, 26)]
 
