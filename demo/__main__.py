@@ -13,10 +13,11 @@ import click
 from rich.box import SIMPLE
 from rich.table import Table
 
-from demo import build, stocks, summary
+from demo import build, remedy, stocks, summary
 from demo.aws import EmbeddedAws, SetupError, embedded_aws, environment
 from demo.steps import console, step
 from demo.use_cases import USE_CASES, UseCase
+from loaders.batch_settings import suit_batch
 from loaders.dbt_project import BuildError, DbtProject, Node
 from loaders.engine import root_to_itself
 from loaders.feeds import read_feeds
@@ -25,10 +26,12 @@ from loaders.session import ConfigurationError, get_spark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from demo.remedy import Outage
     from loaders.bronze import BatchReport
 
 TICKER = "AAPL"
@@ -129,7 +132,8 @@ def demo(only: str | None) -> None:
             more with every run
     games   simulated players of the last week, through the ingest service that takes personal data
             out of their events
-    video   simulated viewers of the last 20 minutes, in which an origin fails, and the CDN's log
+    video   simulated viewers and the CDN's log; an edge fails, is found, moved away from, and the
+            alert resolved
 
     Everything lies under LAKEHOUSE_ROOT (default ./lakehouse); delete that folder to start over.
     """
@@ -144,14 +148,16 @@ def demo(only: str | None) -> None:
         use_only(aws)
         pool = stack.enter_context(ThreadPoolExecutor(1))
         session = pool.submit(get_spark)  # starts while the producers write
-        news = deliver(cases, root)
+        news, outages = deliver(cases, root)
         with step("Spark"):
             spark = session.result()
         stack.callback(spark.stop)
         project = DbtProject(root)
         pool.submit(project.import_dbt)  # takes seconds too, while the JVM loads
         load(spark, cases)
-        build_tables(root, project, cases)
+        build_tables(root, project, cases, [outage.viewers.now for outage in outages])
+        for outage in outages:
+            console.print("\n".join(run_its_course(outage, spark, project)), markup=False)
         show(root, spark, cases)
     console.print(f"{news}\n{time.monotonic() - started:.0f} s in all.\n\n{NEXT_STEPS}")
 
@@ -163,14 +169,17 @@ def use_only(aws: EmbeddedAws) -> None:
     os.environ.update(environment(aws), LANDING=f"s3://{stocks.BUCKET}")
 
 
-def deliver(cases: Sequence[UseCase], root: Path) -> str:
-    """Have each use case send what is new; returns what that was, in words."""
-    news = []
+def deliver(cases: Sequence[UseCase], root: Path) -> tuple[str, list[Outage]]:
+    """Have each use case send what is new; returns what that was, in words, and outages in it."""
+    news, outages = [], []
     for case in cases:
         with step(f"producers of {case.name}") as current, ExitStack() as stack:
-            current.outcome = case.prepare(stack, root).produce(current.advance)
+            producer = case.prepare(stack, root)
+            current.outcome = producer.produce(current.advance)
+            if outage := producer.outage():
+                outages.append(outage)
         news.append(f"{case.name}: {current.outcome}")
-    return "\n".join(news)
+    return "\n".join(news), outages
 
 
 def load(spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> None:
@@ -195,9 +204,24 @@ def load(spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> None:
         current.outcome = f"{kept:,} records of {objects:,} objects" if batches else "nothing new"
 
 
-def build_tables(root: Path, project: DbtProject, cases: Sequence[UseCase] = USE_CASES) -> None:
-    """Run dbt, unless nothing has changed since it was green."""
-    models = () if tuple(cases) == USE_CASES else tuple(case.models for case in cases)
+def selection(cases: Sequence[UseCase]) -> tuple[str, ...]:
+    """dbt's selection of the models of use cases; nothing selects all."""
+    return () if tuple(cases) == USE_CASES else tuple(case.models for case in cases)
+
+
+def build_tables(
+    root: Path,
+    project: DbtProject,
+    cases: Sequence[UseCase] = USE_CASES,
+    clocks: Sequence[datetime] = (),
+) -> None:
+    """Run dbt, unless nothing has changed since it was green.
+
+    Args:
+        clocks: of those whose clock is behind: alerts stand as they stood then.
+    """
+    models = selection(cases)
+    variables = {"alerts_as_of": f"{min(clocks):%Y-%m-%d %H:%M:%S}"} if clocks else {}
     with step("dbt build, to silver and gold") as current:
         if build.is_current(root, models):
             current.outcome = "skipped, nothing has changed since the last green build"
@@ -208,10 +232,32 @@ def build_tables(root: Path, project: DbtProject, cases: Sequence[UseCase] = USE
             if node.kind != "test":
                 current.line(f"{node.kind} {node.name}: {node.status} ({node.seconds:.1f} s)")
 
-        kinds = [result.kind for result in build.dbt_build(project, report, models)]
+        kinds = [result.kind for result in build.dbt_build(project, report, models, variables)]
         built = sum(kind in ("model", "seed") for kind in kinds)
         current.outcome = f"{built} models and seeds, {kinds.count('test')} tests passed"
         build.mark_current(root, models)
+
+
+def run_its_course(outage: Outage, spark: SparkSession, project: DbtProject) -> list[str]:
+    """Have an outage told, remedied and resolved; what happened when, as lines."""
+    with step("alerts, to SNS and to the function that moves traffic") as current:
+        remedy.tell(spark, project)
+        current.outcome = f"{len(outage.act())} told"
+    with step("viewers, until traffic has moved and the alert is resolved") as current:
+        sent = outage.go_on()
+        current.outcome = f"{sent.events:,} player events, {sent.log_rows:,} rows of the CDN's log"
+    load(spark, [case for case in USE_CASES if case.name == "video"])
+    with step("dbt run, to the alerts") as current:
+        suit_batch(spark, 0)
+        results = project.run("run", "--select", "+alerts")
+        for result in results:
+            if result.is_bad:
+                raise BuildError(result.problem)
+        current.outcome = f"{len(results)} models"
+    with step("alerts, to SNS") as current:
+        remedy.tell(spark, project)
+        current.outcome = f"{len(outage.act())} told"
+    return outage.timeline(spark)
 
 
 def show(root: Path, spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> None:

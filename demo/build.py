@@ -10,25 +10,30 @@ from loaders.dbt_project import PROJECT_PARTS, BuildError, DbtProject, Node, Res
 from loaders.session import PROJECT_ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
 def dbt_build(
-    project: DbtProject, report: Callable[[Node], None], models: Sequence[str] = ()
+    project: DbtProject,
+    report: Callable[[Node], None],
+    models: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> list[Result]:
     """Run seeds, models and data tests; unit tests belong to `make test`.
 
     Args:
         report: told of each node that has ended.
         models: dbt's selection; everything when empty.
+        variables: dbt's, in place of those of dbt_project.yml.
 
     Raises:
         BuildError: a node failed.
     """
     selection = ("--select", *models) if models else ()
+    vars_ = ("--vars", json.dumps(variables)) if variables else ()
     results = project.run(
-        *("build", "--exclude-resource-type", "unit_test", *selection), report=report
+        *("build", "--exclude-resource-type", "unit_test", *selection, *vars_), report=report
     )
     for result in results:
         if result.is_bad:

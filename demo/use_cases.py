@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
-from demo import game_studio, stocks
+from demo import game_studio, remedy, stocks
+from demo.remedy import Outage
 from demo.video import delivery as video
 from loaders.queues import create_queue
 
@@ -28,10 +30,12 @@ class Producer:
     Attributes:
         produce: sends what is new; returns what that was, in words.
         keep_sending: sends on and on until the event is set.
+        outage: what happens to those of whom `produce` sent, if something does.
     """
 
     produce: Callable[[Progress], str]
     keep_sending: Callable[[Event], None]
+    outage: Callable[[], Outage | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -93,17 +97,35 @@ def _prepare_games(stack: ExitStack, root: Path) -> Producer:
 
 
 def _prepare_video(_: ExitStack, __: Path) -> Producer:
+    """Alerts go to a topic, and from there to the function that moves viewers to other edges."""
     kinesis, s3 = boto3.client("kinesis"), _s3()
     video.prepare(kinesis, s3)
+    queue_url = remedy.prepare()
+    outages: list[Outage] = []
 
     def produce(progress: Progress) -> str:
-        sent = video.produce(kinesis, s3, progress=progress)
+        viewers, until = video.viewers(kinesis, s3, datetime.now(UTC))
+        viewers.obey()
+        since = viewers.now
+        sent = viewers.send(until, progress)
+        if viewers.incident:
+            outages.append(Outage(viewers, queue_url, datetime.now(UTC)))
         return (
-            f"the last {video.MINUTES} minutes of viewers: {sent.events:,} player events, "
+            f"viewers from {since:%H:%M} to {until:%H:%M} UTC: {sent.events:,} player events, "
             f"{sent.log_rows:,} rows of the CDN's log"
         )
 
-    return Producer(produce, lambda stop: video.keep_sending(kinesis, s3, stop))
+    def keep_sending(stop: Event) -> None:
+        acting = Thread(target=remedy.keep_acting, args=(queue_url, stop), daemon=True)
+        acting.start()
+        video.keep_sending(kinesis, s3, stop)
+        acting.join()
+
+    return Producer(
+        produce,
+        keep_sending,
+        lambda: outages.pop() if outages else None,
+    )
 
 
 USE_CASES = (

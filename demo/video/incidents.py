@@ -28,6 +28,7 @@ class Kind:
     first_byte_ms: float = 0.0
     origin_failure: float = 0.0
     origin_ms: float = 0.0
+    edge_failure: float = 0.0
     segment_failure: float = 0.0
     start_failure: float = 0.0
     play_failure: float = 0.0
@@ -37,6 +38,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "edge_slow": Kind("edge", ("edge",), throughput=0.12, first_byte_ms=600),
+    "edge_overloaded": Kind("edge", ("edge",), edge_failure=0.25),
     "isp_congested": Kind("isp", ("isp",), throughput=0.10, rtt=3.0),
     "app_failing": Kind(
         "player", ("app_version", "device_type"), start_failure=0.5, play_failure=0.03

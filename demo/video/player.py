@@ -119,7 +119,14 @@ class _Answer:
     failure: str | None
 
 
-_STATUS = {None: "200", "OriginConnectError": "504", "OriginError": "502", "OriginReadError": "502"}
+REFUSED = "CapacityExceeded"  # by the edge itself
+_STATUS = {
+    None: "200",
+    "OriginConnectError": "504",
+    "OriginError": "502",
+    "OriginReadError": "502",
+    REFUSED: "503",
+}
 
 
 class _Left(Exception):
@@ -449,7 +456,9 @@ class Player:
         except _Left:
             self._log_aborted(uri, request_id, size, answer.first_byte_ms, sent_ms, asked_ms)
             raise
-        result = "Error" if answer.failure else answer.result
+        result = answer.result
+        if answer.failure:
+            result = REFUSED if answer.failure == REFUSED else "Error"
         origin_ms = answer.origin_ms
         self._around.log(
             Request(
@@ -503,6 +512,8 @@ class Player:
                     failure = "OriginConnectError"
             if rng.random() < effect.segment_failure:
                 failure = failure or "OriginReadError"
+            if rng.random() < effect.edge_failure:
+                failure, origin_ms = REFUSED, None
         return _Answer(bps, rtt_ms, first_byte_ms + (origin_ms or 0.0), origin_ms, result, failure)
 
     def _log_aborted(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,6 +14,7 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from demo import remedy
 from demo.video import __main__ as command
 from demo.video import audience, delivery, steering, world, writers
 from demo.video.cdn_log import CdnLog, LogObject, reference_row, v2_row
@@ -303,23 +305,108 @@ def test_speed_is_printed():
 # ---- of the demo
 
 
-def test_the_demo_sends_the_viewers_of_the_last_minutes_the_same_for_the_same_minute(
-    kinesis, monkeypatch
-):
-    s3 = boto3.client("s3")
-    monkeypatch.setattr(delivery, "MINUTES", 2)
-    monkeypatch.setattr(delivery, "OUTAGE_MINUTES", (0, 1))
-    delivery.prepare(kinesis, s3)
+@pytest.fixture
+def s3(kinesis, monkeypatch):
+    """What the demo needs, for few viewers, of whom nothing has been sent."""
+    monkeypatch.setattr(delivery, "MINUTES", 3)
+    monkeypatch.setattr(delivery, "ONSET_MINUTE", 1)
+    client = boto3.client("s3")
+    delivery.prepare(kinesis, client)
+    for key in (delivery.STATE, steering.WEIGHTS_KEY):
+        client.delete_object(Bucket=writers.BUCKET, Key=key)
+    return client
+
+
+def log_rows(s3) -> list[dict]:
+    """The rows in the newer shape that lie in the bucket."""
+    found = s3.list_objects_v2(Bucket=writers.BUCKET, Prefix="qos/cdn_logs/v2/")
+    bodies = [s3.get_object(Bucket=writers.BUCKET, Key=o["Key"]) for o in found.get("Contents", [])]
+    return [
+        json.loads(row)
+        for b in bodies
+        for row in gzip.decompress(b["Body"].read()).split(b"\n")
+        if row
+    ]
+
+
+NOW = datetime.fromtimestamp(EVENING / 1000, UTC)
+
+
+def test_who_has_which_addresses_is_written_once(kinesis, s3):
     ranges = s3.list_objects_v2(Bucket=writers.BUCKET, Prefix=delivery.RANGES)["Contents"]
     assert len(ranges) == 2
-    delivery.prepare(kinesis, s3)  # what is there stays
+    delivery.prepare(kinesis, s3)
     again = s3.list_objects_v2(Bucket=writers.BUCKET, Prefix=delivery.RANGES)["Contents"]
     assert [item["LastModified"] for item in again] == [item["LastModified"] for item in ranges]
 
-    now = datetime.fromtimestamp(EVENING / 1000, UTC)
-    sent = delivery.produce(kinesis, s3, now=now)
-    first = Counter(r["Data"] for r in stream_records(kinesis, writers.STREAM))
+
+def test_the_demos_viewers_are_the_same_for_the_same_minute_and_then_those_since(kinesis, s3):
+    before = Counter(r["Data"] for r in stream_records(kinesis, writers.STREAM))
+    viewers, until = delivery.viewers(kinesis, s3, NOW)
+    assert (until, viewers.now) == (
+        NOW - timedelta(minutes=delivery.LAG_MINUTES),
+        NOW - timedelta(minutes=delivery.LAG_MINUTES + 3),
+    )
+    sent = viewers.send(until)
+    first = Counter(r["Data"] for r in stream_records(kinesis, writers.STREAM)) - before
     assert first.total() == sent.events > 100
-    assert delivery.produce(kinesis, s3, now=now) == sent
-    both = Counter(r["Data"] for r in stream_records(kinesis, writers.STREAM))
+
+    since, end = delivery.viewers(kinesis, s3, NOW)
+    assert (since.incident, since.now, end) == (None, until, NOW)
+
+    s3.delete_object(Bucket=writers.BUCKET, Key=delivery.STATE)
+    again, until = delivery.viewers(kinesis, s3, NOW)
+    assert again.send(until) == sent
+    both = Counter(r["Data"] for r in stream_records(kinesis, writers.STREAM)) - before
     assert both == first + first
+
+
+def test_an_alert_that_sns_tells_moves_the_viewers_to_other_edges(kinesis, s3, monkeypatch):
+    for name in ("CDN_WEIGHTS", "CDN_EDGES", "QOS_ALERTS_TOPIC"):
+        monkeypatch.setenv(name, "")  # so that it is undone
+    queue_url = remedy.prepare()
+    assert remedy.prepare() == queue_url  # what is there stays
+    viewers, until = delivery.viewers(kinesis, s3, NOW)
+    viewers.send(until)
+    outage = remedy.Outage(viewers, queue_url, datetime.now(UTC))
+    attributes = {
+        "update_type": "alert",
+        "rule": remedy.RULE,
+        "state": "firing",
+        "severity": "critical",
+        "layer": "edge",
+        "cohort_kind": "edge",
+        "cohort": delivery.EDGE,
+        "alert_id": "a",
+        "message_id": "m",
+    }
+    boto3.client("sns").publish(
+        TopicArn=os.environ[remedy.TOPIC_VARIABLE],
+        Message="text",
+        Subject="critical, firing",
+        MessageAttributes={
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+        },
+    )
+    assert [(alert.rule, alert.cohort) for alert in outage.act()] == [
+        ("edge_errors", delivery.EDGE)
+    ]
+    assert outage.moments["notified"] <= outage.moments["remediated"]
+    assert outage.act() == []
+
+    known = {row["x-edge-request-id"] for row in log_rows(s3)}
+    outage.go_on()
+    later = [row for row in log_rows(s3) if row["x-edge-request-id"] not in known]
+    shifted_ms = outage.moments["remediated"].timestamp() * 1000
+    at_edge = [
+        int(row["timestamp(ms)"]) for row in later if row["x-edge-location"] == delivery.EDGE
+    ]
+    elsewhere = [row for row in later if int(row["timestamp(ms)"]) > shifted_ms]
+    assert len(elsewhere) > 100
+    # but for what had been asked for
+    assert not [at for at in at_edge if at > shifted_ms + 30_000]
+
+
+def test_viewers_that_keep_coming_meet_an_incident_every_hour():
+    onsets = [incident.onset_ms - EVENING for incident in delivery.hourly(EVENING).incidents]
+    assert onsets[:3] == [15 * 60_000, 75 * 60_000, 135 * 60_000]

@@ -470,6 +470,15 @@ def test_a_slow_edge_is_slow_for_all_networks_and_other_edges_are_not(short_view
     assert len({r.viewer.network.isp for r in slow if r.first_byte > 0.3}) >= 3
 
 
+def test_an_overloaded_edge_refuses_requests_and_the_others_do_not(short_views):
+    (_, bad), _ = run_with(lambda a, b: Incident("edge_overloaded", a, b, {"edge": "FRA56-P3"}))
+    refused = [r for r in bad if r.result == "CapacityExceeded"]
+    assert {r.edge for r in refused} == {"FRA56-P3"}
+    assert {(r.status, r.origin_first_byte) for r in refused} == {("503", None)}
+    share = len(refused) / sum(r.edge == "FRA56-P3" for r in bad)
+    assert 0.2 < share < 0.3
+
+
 def test_a_congested_network_is_slow_at_every_edge(short_views):
     (run, bad), (usual_run, _) = run_with(
         lambda a, b: Incident("isp_congested", a, b, {"isp": "Rheinkabel"})

@@ -21,7 +21,14 @@ rules as (
 -- by when events arrive: the clock of one client may be a day ahead
 newest_arrival as (
 
-    select max(newest_arrival_at) as newest_arrival_at
+    select
+        {% if var('alerts_as_of') -%}
+        least(
+            max(newest_arrival_at), timestamp '{{ var('alerts_as_of') }}'
+        ) as newest_arrival_at
+        {%- else -%}
+        max(newest_arrival_at) as newest_arrival_at
+        {%- endif %}
     from judgements
 
 ),
