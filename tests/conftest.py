@@ -1,4 +1,4 @@
-"""One Spark session for the whole run; dbt runs inside it."""
+"""One Spark session for all tests of a process; dbt runs inside it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,6 @@ from typing import Any
 import pytest
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-NEEDS_SPARK = (
-    "tests/adapter/",
-    "tests/pipeline/",
-    "tests/demo/test_demo.py",
-    "tests/test_readme.py",
-)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For `pytest -n 2`: one process has the Spark session, the other takes the rest by file.
-
-    Not xdist's loadgroup: with pytest 9.2 its groups are lost, and both processes start Spark.
-    """
-    from xdist.scheduler import LoadFileScheduling
-
-    class OneSparkSession(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            return "spark" if file.startswith(NEEDS_SPARK) else file
-
-    return OneSparkSession(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +54,8 @@ def spark(root: Path, aws: Any) -> Iterator[Any]:
 def dbt(spark: Any) -> Callable[..., Any]:
     """Runs dbt in this process: dbt("build", "--select", …) returns dbtRunner's result.
 
-    The project is read once. Fails the test when dbt fails, unless expect_failure=True.
+    The project is read once, and again by `parse` and `compile`, whose manifest is written. Fails
+    the test when dbt fails, unless expect_failure=True.
     """
     from dbt.cli.main import dbtRunner
 
@@ -84,7 +63,11 @@ def dbt(spark: Any) -> Callable[..., Any]:
     parsed = dbtRunner().invoke(["parse", *of_project]).result
 
     def run(*arguments: str, expect_failure: bool = False) -> Any:
-        outcome = dbtRunner(manifest=parsed).invoke([*arguments, *of_project, "--no-write-json"])
+        if arguments[0] in ("parse", "compile"):
+            outcome = dbtRunner().invoke([*arguments, *of_project])
+        else:
+            runner = dbtRunner(manifest=parsed)
+            outcome = runner.invoke([*arguments, *of_project, "--no-write-json"])
         if not expect_failure and not outcome.success:
             messages = [
                 f"{result.node.name}: {result.message}"
