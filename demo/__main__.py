@@ -17,7 +17,6 @@ from demo import build, remedy, stocks, summary
 from demo.aws import EmbeddedAws, SetupError, embedded_aws, environment
 from demo.steps import console, step
 from demo.use_cases import USE_CASES, UseCase
-from loaders.batch_settings import suit_batch
 from loaders.dbt_project import BuildError, DbtProject, Node
 from loaders.engine import root_to_itself
 from loaders.feeds import read_feeds
@@ -241,6 +240,7 @@ def build_tables(
 def run_its_course(outage: Outage, spark: SparkSession, project: DbtProject) -> list[str]:
     """Have an outage told, remedied and resolved; what happened when, as lines."""
     with step("alerts, to SNS and to the function that moves traffic") as current:
+        project.parse()
         remedy.tell(spark, project)
         current.outcome = f"{len(outage.act())} told"
     with step("viewers, until traffic has moved and the alert is resolved") as current:
@@ -248,7 +248,6 @@ def run_its_course(outage: Outage, spark: SparkSession, project: DbtProject) -> 
         current.outcome = f"{sent.events:,} player events, {sent.log_rows:,} rows of the CDN's log"
     load(spark, [case for case in USE_CASES if case.name == "video"])
     with step("dbt run, to the alerts") as current:
-        suit_batch(spark, 0)
         results = project.run("run", "--select", "+alerts")
         for result in results:
             if result.is_bad:

@@ -170,7 +170,7 @@ class Outage:
                 f"requests of a window fail, {alert.impacted:,} of them"
             )
         if shifted_at := self.moments.get("remediated"):
-            shifted = f"{shifted_at:%Y-%m-%d %H:%M:%S}"
+            shifted = f"{shifted_at + timedelta(seconds=1):%Y-%m-%d %H:%M:%S}"
             moved = spark.sql(
                 MOVED.format(edge=self._edge, since=shifted, forsaken_share=FORSAKEN_SHARE)
             ).first()

@@ -32,7 +32,7 @@ from loaders.ip_ranges import (
 FEEDS = ("player_events", "cdn_logs", "ip_ranges")  # of loaders/feeds.yml
 RANGES = "qos/ip_ranges/"
 RANGES_SINCE = date(2020, 1, 1)
-ATTEMPTS_PER_MINUTE = 10
+ATTEMPTS_PER_MINUTE = 6
 # An edge refuses requests from ONSET_MINUTE on.
 MINUTES = 16
 ONSET_MINUTE = 6
