@@ -21,14 +21,12 @@ rules as (
 -- by when events arrive: the clock of one client may be a day ahead
 newest_arrival as (
 
+    {%- set as_of = var('alerts_as_of') %}
     select
-        {% if var('alerts_as_of') -%}
         least(
-            max(newest_arrival_at), timestamp '{{ var('alerts_as_of') }}'
+            max(newest_arrival_at),
+            {% if as_of %}timestamp '{{ as_of }}'{% else %}null{% endif %}
         ) as newest_arrival_at
-        {%- else -%}
-        max(newest_arrival_at) as newest_arrival_at
-        {%- endif %}
     from judgements
 
 ),
