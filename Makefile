@@ -18,8 +18,8 @@ up: setup ## start the engine, with an AWS on this machine and producers that ke
 dashboard: setup ## show it in a browser: http://127.0.0.1:8050 (DASHBOARD_PORT=…)
 	@exec $(PYTHON) -m dashboard
 
-test: setup ## run every test, a file at a time in each of two processes
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
+test: setup ## run every test, those that need Spark in one process, the others beside it
+	@$(PYTHON) -m pytest -n 2 --durations 15
 
 lint: setup ## check the style of Python and SQL
 	@scripts/lint

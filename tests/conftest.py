@@ -1,4 +1,4 @@
-"""One Spark session for all tests of a process; dbt runs inside it."""
+"""One Spark session for the whole run; dbt runs inside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,28 @@ from typing import Any
 import pytest
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+NEEDS_SPARK = (
+    "tests/adapter/",
+    "tests/pipeline/",
+    "tests/demo/test_demo.py",
+    "tests/test_readme.py",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `pytest -n 2`: one process has the Spark session, the other takes the rest by file.
+
+    Not xdist's loadgroup: with pytest 9.2 its groups are lost, and both processes start Spark.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneSparkSession(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "spark" if file.startswith(NEEDS_SPARK) else file
+
+    return OneSparkSession(config, log)
 
 
 @pytest.fixture(scope="session")
