@@ -627,12 +627,13 @@ def test_as_many_values_as_parts_are_not_taken_for_the_parts(data):
 
 @settings(UNTIMED, max_examples=200)
 @given(data=st.one_of(soup, streams(), st.binary()))
+@example(b"\x28\xb5\x2f\xfd")  # the beginning of zstd, and no more
 def test_what_stands_between_the_records_is_only_what_separates(data):
     in_array = data.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"[")
     at = 0
     for record in split(data):
-        if record.error == "trailing_garbage" or "zip" in (record.error or ""):
-            return
+        if (record.error or "").endswith(("trailing_garbage", "_gzip", "_zstd")):
+            return  # offsets are of what was unpacked
         gap = data[at : record.offset].replace(b"\xef\xbb\xbf", b"")
         assert gap.strip(b" \t\r\n,[]" if in_array else b" \t\r\n") == b""
         assert data.startswith(record.data, record.offset)
