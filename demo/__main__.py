@@ -203,11 +203,6 @@ def load(spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> None:
         current.outcome = f"{kept:,} records of {objects:,} objects" if batches else "nothing new"
 
 
-def selection(cases: Sequence[UseCase]) -> tuple[str, ...]:
-    """dbt's selection of the models of use cases; nothing selects all."""
-    return () if tuple(cases) == USE_CASES else tuple(case.models for case in cases)
-
-
 def build_tables(
     root: Path,
     project: DbtProject,
@@ -219,7 +214,7 @@ def build_tables(
     Args:
         clocks: of those whose clock is behind: alerts stand as they stood then.
     """
-    models = selection(cases)
+    models = () if tuple(cases) == USE_CASES else tuple(case.models for case in cases)
     variables = {"alerts_as_of": f"{min(clocks):%Y-%m-%d %H:%M:%S}"} if clocks else {}
     with step("dbt build, to silver and gold") as current:
         if build.is_current(root, models):
@@ -248,11 +243,8 @@ def run_its_course(outage: Outage, spark: SparkSession, project: DbtProject) -> 
         current.outcome = f"{sent.events:,} player events, {sent.log_rows:,} rows of the CDN's log"
     load(spark, [case for case in USE_CASES if case.name == "video"])
     with step("dbt run, to the alerts") as current:
-        results = project.run("run", "--select", "+alerts")
-        for result in results:
-            if result.is_bad:
-                raise BuildError(result.problem)
-        current.outcome = f"{len(results)} models"
+        results = build.all_green(project.run("run", "--select", "+alerts"))
+        current.outcome = f"{sum(result.kind == 'model' for result in results)} models"
     with step("alerts, to SNS") as current:
         remedy.tell(spark, project)
         current.outcome = f"{len(outage.act())} told"

@@ -32,9 +32,19 @@ def dbt_build(
     """
     selection = ("--select", *models) if models else ()
     vars_ = ("--vars", json.dumps(variables)) if variables else ()
-    results = project.run(
-        *("build", "--exclude-resource-type", "unit_test", *selection, *vars_), report=report
+    return all_green(
+        project.run(
+            *("build", "--exclude-resource-type", "unit_test", *selection, *vars_), report=report
+        )
     )
+
+
+def all_green(results: list[Result]) -> list[Result]:
+    """The results as they are.
+
+    Raises:
+        BuildError: one of them is bad.
+    """
     for result in results:
         if result.is_bad:
             raise BuildError(result.problem)

@@ -7,12 +7,14 @@ as a function of AWS Lambda, and the viewers' clock is behind.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from demo.video import delivery, steering, world
 from demo.video.timeline import timeline
@@ -20,7 +22,7 @@ from demo.video.writers import BUCKET
 from loaders.alerts import remediation
 from loaders.alerts.follow import Stop, follow
 from loaders.alerts.queue import create_alert_queue
-from loaders.alerts.weights import LOCATION, WeightsObject
+from loaders.alerts.weights import LOCATION, WeightsError, WeightsObject
 from loaders.live_models import told_models
 from loaders.outbox import put_told
 from loaders.publish import Publisher
@@ -92,11 +94,19 @@ def keep_acting(queue_url: str, stop: Event) -> None:
             if each["action"] != "left":
                 print(f"remediation: {each['edge']} {each['action']}", flush=True)
 
+    def complain(text: str) -> None:
+        print(f"remediation: {text}", file=sys.stderr, flush=True)
+
     while not stop.wait(ACT_PAUSE_S):
-        if monotonic() >= next_round:
-            next_round = monotonic() + ROUND_S
-            say(act_on([]))
-        follow(sqs, queue_url, lambda alert, _: say(act_on([alert])), _refuse, Stop(), once=True)
+        try:
+            if monotonic() >= next_round:
+                next_round = monotonic() + ROUND_S
+                say(act_on([]))
+            follow(
+                sqs, queue_url, lambda alert, _: say(act_on([alert])), complain, Stop(), once=True
+            )
+        except (BotoCoreError, ClientError, WeightsError) as error:
+            complain(f"{error}; it is tried again")
 
 
 def act_on(alerts: Sequence[Alert]) -> list[dict[str, Any]]:
