@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from loaders.batch_settings import BATCH_SETTINGS, LARGE_BATCH_BYTES, suit_batch
 from loaders.commits import news, standing
 from loaders.dbt_project import BuildError, DbtProject, Result
 from loaders.graph import Graph, graph_of
+from loaders.lock import take_turn
 from loaders.tasks import pause_after
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Cycles:
     ) -> None:
         """`idle`: tables into which nothing is loaded, as schema.name in lower case."""
         self._spark = spark
-        self._warehouse = root / "warehouse"
+        self._root = root
         self._project = project
         self._dbt = threading.Lock()  # dbt runs once at a time in a process
         self._graph: Graph | None = None
@@ -99,7 +100,9 @@ class Cycles:
         if not wanted:
             return None
         started = time.monotonic()
-        with self._dbt, self._settings(self._new_bytes):
+        with self._turn() as is_ours, self._settings(self._new_bytes):
+            if not is_ours:
+                return None  # it is owed still
             results = self._project.run(
                 *("build", "--exclude-resource-type", "test", "--exclude-resource-type"),
                 *("unit_test", "--vars", f"settled: {wanted <= self._settled}".lower()),
@@ -146,6 +149,14 @@ class Cycles:
         with self._dbt:
             yield self._project
 
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """The project to oneself, and the tables, unless a dbt run of another process has them."""
+        with self._dbt:
+            turn = take_turn(self._root)
+            with turn or nullcontext():
+                yield turn is not None
+
     def _begin_anew(self) -> None:
         """With the project as it was read last, owe everything a run.
 
@@ -171,7 +182,7 @@ class Cycles:
 
     def _path(self, table: str) -> Path:
         schema, name = table.split(".")
-        return self._warehouse / f"{schema}.db" / name
+        return self._root / "warehouse" / f"{schema}.db" / name
 
     def _waiting(self) -> set[str]:
         now = _now()

@@ -1,4 +1,4 @@
-"""One engine a root: a locked file that names its holder, and that no crash leaves locked.
+"""One engine a root, and one dbt at a time in it: locked files, which no crash leaves locked.
 
 Standard library only: dbt_guard/dbt_multihop.py loads this file by its path.
 """
@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 _FILE = "engine.lock"
+_TURN_FILE = "dbt.lock"
 # A reader holds the lock for an instant, to see whether it is free.
 _ATTEMPTS = 20
 _PAUSE_S = 0.05
@@ -94,6 +96,21 @@ def locked(root: Path, thrift_port: int, http_port: int) -> Iterator[Callable[[i
             yield note
         finally:
             file.truncate(0)
+
+
+def take_turn(root: Path) -> IO[str] | None:
+    """Have the tables to oneself as dbt; None while another dbt writes them.
+
+    Two that form a table from different states of its inputs would each be right, and the one
+    that ends last would win. The turn ends when the file is closed, or with the process.
+    """
+    file = (root / _TURN_FILE).open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def _await_end(pid: int | None) -> None:

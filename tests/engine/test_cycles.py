@@ -13,6 +13,7 @@ import loaders.cycles as cycles_module
 from loaders import batch_settings
 from loaders.cycles import Cycles
 from loaders.dbt_project import BuildError, Result
+from loaders.lock import take_turn
 
 MODELS = {
     "parsed": ("view", ["events"]),
@@ -112,6 +113,15 @@ def caught_up(world):
 def test_the_first_cycle_builds_everything(world):
     assert world.step() == set(MODELS)
     assert world.step() is None
+
+
+def test_a_cycle_leaves_the_tables_to_a_dbt_of_another_process_and_owes_what_is_new(
+    caught_up, tmp_path
+):
+    with take_turn(tmp_path):
+        caught_up.send(2)
+        assert caught_up.step() is None
+    assert caught_up.step() == {"typed", "summed"}
 
 
 def test_new_rows_run_what_stands_below_them_and_nothing_else(caught_up):

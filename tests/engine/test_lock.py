@@ -10,10 +10,12 @@ import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
+import dbt_multihop
 import pytest
 
-from loaders.lock import Holder, RootInUseError, holder, locked, require_free
+from loaders.lock import Holder, RootInUseError, holder, locked, require_free, take_turn
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -97,3 +99,28 @@ def test_the_jvm_of_a_killed_engine_is_waited_for(tmp_path):
         note_jvm(77)
         assert holder(tmp_path).jvm_pid == 77
     ended.join()
+
+
+def test_one_dbt_at_a_time_writes_the_tables(tmp_path):
+    turn = take_turn(tmp_path)
+    assert take_turn(tmp_path) is None
+    turn.close()
+    with take_turn(tmp_path) as again:
+        assert again
+
+
+def test_dbt_through_the_engine_waits_for_a_cycle_and_gives_the_turn_back(
+    tmp_path, monkeypatch, capsys
+):
+    callbacks = []
+    monkeypatch.setattr(dbt_multihop, "add_callback_to_manager", callbacks.append)
+    turn = take_turn(tmp_path)
+    cycle_ends = threading.Timer(0.5, turn.close)
+    cycle_ends.start()
+    dbt_multihop._wait_for_turn(tmp_path)
+    assert turn.closed
+    assert "waiting" in capsys.readouterr().err
+    assert take_turn(tmp_path) is None
+    for name, is_ours in (("MainReportVersion", True), ("CommandCompleted", False)):
+        callbacks[0](SimpleNamespace(info=SimpleNamespace(name=name)))
+        assert (take_turn(tmp_path) is None) is is_ours
