@@ -220,13 +220,17 @@ class Cycles:
 
     @contextmanager
     def _settings(self, size_bytes: int) -> Iterator[None]:
-        """The session's settings for so many new bytes."""
+        """The session's settings for so many new bytes; afterwards they are what they were."""
+        before = {name: self._spark.conf.get(name, None) for name in BATCH_SETTINGS}
         suit_batch(self._spark, size_bytes)
         try:
             yield
         finally:
-            for name in BATCH_SETTINGS:
-                self._spark.conf.unset(name)
+            for name, value in before.items():
+                if value is None:
+                    self._spark.conf.unset(name)
+                else:
+                    self._spark.conf.set(name, value)
 
 
 def _now() -> datetime:

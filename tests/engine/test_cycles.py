@@ -69,6 +69,9 @@ class PlayedConf:
     def __init__(self):
         self.values = {}
 
+    def get(self, name, default):
+        return self.values.get(name, default)
+
     def set(self, name, value):
         self.values[name] = value
 
@@ -195,6 +198,14 @@ def test_a_small_batch_is_not_compiled_and_a_large_one_is(caught_up, monkeypatch
     caught_up.step()
     assert caught_up.project.settings["spark.sql.codegen.wholeStage"] == "true"
     assert caught_up.project.conf.values == {}
+
+
+def test_a_cycle_leaves_the_session_as_it_found_it(caught_up):
+    caught_up.project.conf.values = {"spark.sql.adaptive.enabled": "false", "other": "1"}
+    caught_up.send(2)
+    caught_up.step()
+    assert caught_up.project.settings["spark.sql.codegen.wholeStage"] == "false"
+    assert caught_up.project.conf.values == {"spark.sql.adaptive.enabled": "false", "other": "1"}
 
 
 def test_columns_and_comments_are_looked_at_with_the_first_batch_alone(world):
