@@ -56,6 +56,7 @@ TITLES = {
     "/": "Network operations",
     "/live": "Live",
     "/player": "Player",
+    "/games": "Games",
     "/stocks": "Stocks",
 }
 

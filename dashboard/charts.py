@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from calendar import timegm
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,10 @@ from bokeh.models import (
     ColumnDataSource,
     DatetimeTickFormatter,
     HoverTool,
+    Label,
     NumeralTickFormatter,
     Range1d,
+    Span,
     Toolbar,
 )
 from bokeh.plotting import figure
@@ -306,6 +309,65 @@ def stock(
     *plots, _ = drawn.children  # the page says what the note says, in its own type
     for plot in plots:
         plot.sizing_mode = "stretch_width"
+    return column(*plots, sizing_mode="stretch_width")
+
+
+def game_days(rows: Sequence[Row], scheme: Scheme) -> Column:
+    """Players and net revenue by day, one above the other; a mark where a configuration was new.
+
+    Args:
+        rows: activity_date, dau, net_usd (or null) and config_versions (or null), oldest first.
+        scheme: the colours.
+    """
+    # Bokeh takes a date of a mark as milliseconds only.
+    changes = [
+        (1000 * timegm(row["activity_date"].timetuple()), row["config_versions"])
+        for row in rows
+        if row["config_versions"]
+    ]
+    plots = []
+    for name, label, colour in (
+        ("dau", "players", scheme.line),
+        ("net_usd", "net revenue, $", scheme.good),
+    ):
+        source = ColumnDataSource(
+            {"day": [row["activity_date"] for row in rows], "value": [row[name] for row in rows]}
+        )
+        plot = _figure(180)
+        lines = plot.line("day", "value", source=source, line_width=2, color=colour)
+        plot.scatter("day", "value", source=source, size=5, color=colour)
+        plot.y_range.start = min(0, *(row[name] or 0 for row in rows))
+        plot.yaxis.axis_label = label
+        plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
+        plot.add_tools(
+            HoverTool(
+                renderers=[lines],
+                tooltips=[("day", "@day{%F}"), (label, "@value{0,0.[00]}")],
+                formatters={"@day": "datetime"},
+                mode="vline",
+            )
+        )
+        for at, versions in changes:
+            plot.add_layout(
+                Span(
+                    location=at,
+                    dimension="height",
+                    line_color=scheme.second,
+                    line_dash="dashed",
+                )
+            )
+            plot.add_layout(
+                Label(
+                    x=at,
+                    y=4,
+                    y_units="screen",
+                    text=versions,
+                    text_color=scheme.second,
+                    text_font_size="11px",
+                )
+            )
+        plots.append(plot)
+    plots[1].x_range = plots[0].x_range
     return column(*plots, sizing_mode="stretch_width")
 
 

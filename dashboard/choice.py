@@ -59,6 +59,7 @@ class Choice:
     metric: str = USUAL_METRIC
     viewer: str | None = None
     ticker: str | None = None
+    game: str | None = None
 
     def chosen(self) -> dict[str, str]:
         """The filters that are set, by name."""
@@ -125,7 +126,8 @@ def read_choice(query: Mapping[str, str]) -> Choice:
         BadChoice: an unknown interval or metric, a time that is none, a value that is too long.
     """
     given = {name: value.strip() for name, value in query.items() if value.strip()}
-    for name in (*FILTERS, "viewer", "ticker"):
+    names = (*FILTERS, "viewer", "ticker", "game")
+    for name in names:
         value = given.get(name, "")
         if len(value) > LONGEST_VALUE or not value.isprintable():
             raise BadChoice(f"{name}: a value has at most {LONGEST_VALUE} characters of text")
@@ -140,7 +142,6 @@ def read_choice(query: Mapping[str, str]) -> Choice:
         raise BadChoice("from and to go together: give both, or neither")
     if start and end and not WINDOW <= end - start <= LONGEST:
         raise BadChoice("from must be five minutes to seven days before to")
-    names = (*FILTERS, "viewer", "ticker")
     return Choice(interval, start, end, metric=metric, **{name: given.get(name) for name in names})
 
 

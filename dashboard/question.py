@@ -47,8 +47,9 @@ class Question:
 
     def of_choice(self, query: str) -> list[Row]:
         """The rows of a query that asks for no interval."""
+        choice = self.choice
         return self._lakehouse.ask(
-            query, {"video_id": self.choice.video, "ticker": self.choice.ticker}
+            query, {"video_id": choice.video, "ticker": choice.ticker, "game": choice.game}
         )
 
 

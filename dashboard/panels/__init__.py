@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dashboard.content import Content
 from dashboard.lakehouse import MissingTable, tables_of
-from dashboard.panels import cdn, feeds, live, places, playback, stocks, viewer
+from dashboard.panels import cdn, feeds, games, live, places, playback, stocks, viewer
 from dashboard.question import Question
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,34 @@ PANELS = {
         ("stock_tickers", "stock_valuation", "stock_blueprint", "stock_filings"),
         stocks.stock,
     ),
+    "games": Panel("Games", "Each game at its newest day.", ("games",), games.games),
+    "game_days": Panel(
+        "Players and revenue",
+        "Day by day, with the configurations that came in between.",
+        ("games", "game_days"),
+        games.days,
+    ),
+    "game_retention": Panel(
+        "Retention",
+        "How many of a day's new players played exactly so many days later.",
+        ("games", "game_retention"),
+        games.retention,
+    ),
+    "game_offers": Panel(
+        "Offers",
+        "Shown, clicked, bought, by variant and segment.",
+        ("games", "game_offers"),
+        games.offers,
+    ),
+    "game_levels": Panel(
+        "Levels", "How they end, under each configuration.", ("games", "game_levels"), games.levels
+    ),
+    "game_economy": Panel(
+        "Economy",
+        "What is earned and spent of the game's currencies, and balances that do not add up.",
+        ("games", "game_economy"),
+        games.economy,
+    ),
 }
 # The pages, and their panels in order.
 PAGES = {
@@ -180,5 +208,13 @@ PAGES = {
         "live_popular_videos",
     ),
     "/player": ("live_active_users", "live_video_viewers", "live_popular_videos"),
+    "/games": (
+        "games",
+        "game_days",
+        "game_retention",
+        "game_offers",
+        "game_levels",
+        "game_economy",
+    ),
     "/stocks": ("tickers", "live_prices", "stock"),
 }

@@ -54,6 +54,13 @@ TYPES = {
     "event_date": pa.date32(),
     "session_date": pa.date32(),
     "price_date": pa.date32(),
+    **dict.fromkeys(
+        (
+            *("first_active_on", "activity_date", "revenue_date"),
+            *("played_on", "shown_on", "changed_on"),
+        ),
+        pa.date32(),
+    ),
     "filed_date": pa.date32(),
     "breaches": BREACHES,
     "concurrent_plays": pa.list_(pa.int64()),
@@ -396,6 +403,113 @@ def write_everything(root: Path, seed: int) -> None:
     write_feeds(root)
     write_live(root, 400)
     write_stocks(root)
+    write_games(root)
+
+
+GAMES = ("north/castle", "north/kart")
+GAME_DAYS = [date(2026, 5, day) for day in range(20, 31)]
+
+
+def write_games(root: Path, seed: int = 5) -> dict[str, list[Row]]:
+    """Days of two games; the second level's configuration changes on the way. By table."""
+    draw = random.Random(seed)
+    played = {
+        (game, f"{game} {first} {number}"): sorted(
+            {GAME_DAYS[first]} | {day for day in GAME_DAYS[first:] if draw.random() < 0.4}
+        )
+        for game in GAMES
+        for first in range(len(GAME_DAYS))
+        for number in range(draw.randrange(1, 5))
+    }
+    players = [
+        {"game_id": game, "player_id": player, "first_active_on": days[0]}
+        for (game, player), days in played.items()
+    ]
+    player_days = [
+        {"game_id": game, "player_id": player, "activity_date": day}
+        for (game, player), days in played.items()
+        for day in days
+    ]
+    cells = [(game, day) for game in GAMES for day in GAME_DAYS]
+    daily = [
+        {
+            "activity_date": day,
+            "game_id": game,
+            "dau": draw.randrange(5, 50),
+            "wau": 60,
+            "mau": 70,
+            "stickiness": 0.5,
+            "new_players": draw.randrange(5),
+        }
+        for game, day in cells
+    ]
+    revenue = [
+        {
+            "revenue_date": day,
+            "game_id": game,
+            "purchases": draw.randrange(9),
+            **{name: draw.random() for name in ("gross_usd", "refunds_usd", "ads_usd")},
+            "net_usd": draw.uniform(-1, 9),
+            "arpdau_usd": draw.random(),
+            "conversion": draw.random(),
+        }
+        for game, day in cells[1:]  # on the first day nobody paid
+    ]
+    levels = [
+        {
+            "played_on": day,
+            "game_id": game,
+            "level_id": level,
+            "config_version": "c2" if level == "l2" and day > GAME_DAYS[6] else "c1",
+            "starts": draw.randrange(1, 9),
+            "completions": draw.randrange(2),
+            "quits": draw.randrange(2),
+        }
+        for game, day in cells
+        for level in ("l1", "l2")
+    ]
+    offers = [
+        {
+            "shown_on": day,
+            "game_id": game,
+            "offer_name": "bundle",
+            "variant": variant,
+            "segment": "payer",
+            "currency": "USD",
+            "shows": draw.randrange(1, 9),
+            **{name: draw.randrange(2) for name in ("clicks", "purchases")},
+            "revenue_minor": draw.randrange(999),
+        }
+        for game, day in cells
+        for variant in "ab"
+    ]
+    economy = [
+        {
+            "changed_on": day,
+            "game_id": game,
+            "currency": "gems",
+            "players": 4,
+            "earned": 90,
+            "spent": 100,
+            "net": -10,
+            "broken_balances": 1,
+            "unexplained_balances": 0,
+        }
+        for game, day in cells
+    ]
+    tables = {
+        "silver.game_players": players,
+        "silver.game_player_days": player_days,
+        "gold.players_daily": daily,
+        "gold.revenue_daily": revenue,
+        "gold.level_funnel": levels,
+        "gold.offer_funnel": offers,
+        "gold.economy_balance": economy,
+    }
+    for table, rows in tables.items():
+        draw.shuffle(rows)
+        write(root, table, rows)
+    return tables
 
 
 def write_stocks(root: Path) -> None:

@@ -30,7 +30,7 @@ def choices(draw):
         start,
         end,
         metric=draw(st.sampled_from(sorted(PLAYBACK))),
-        **{name: draw(st.none() | VALUES) for name in (*FILTERS, "viewer", "ticker")},
+        **{name: draw(st.none() | VALUES) for name in (*FILTERS, "viewer", "ticker", "game")},
     )
 
 

@@ -17,6 +17,8 @@ from dashboard.metrics import CDN, PLAYBACK
 from dashboard.panels import PANELS
 from tests.dashboard.gold import (
     END,
+    GAME_DAYS,
+    GAMES,
     START,
     baselines,
     cdn_cells,
@@ -27,6 +29,7 @@ from tests.dashboard.gold import (
     playback_values,
     write,
     write_alerts,
+    write_games,
     write_stocks,
     write_viewing,
 )
@@ -448,6 +451,120 @@ def test_live_prices_are_the_bars_that_came_last(tmp_path):
     write(tmp_path, "gold.live_prices", rows)
     rows = Lakehouse(tmp_path).ask("live_prices", {})
     assert [(row["ticker"], row["close"]) for row in rows] == [("A", 12.0), ("B", 4.0)]
+
+
+# ---- games
+
+
+@pytest.fixture(scope="module")
+def of_games(tmp_path_factory):
+    root = tmp_path_factory.mktemp("games")
+    return Lakehouse(root), write_games(root)
+
+
+def of(rows, game):
+    return [row for row in rows if row["game_id"] == game]
+
+
+def shared(rows, part, whole):
+    return sum(row[part] for row in rows) / sum(row[whole] for row in rows)
+
+
+def test_games_stand_at_their_newest_day_beside_the_day_before_the_largest_first(of_games):
+    lakehouse, tables = of_games
+    expected = []
+    for game in GAMES:
+        days = {row["activity_date"]: row for row in of(tables["gold.players_daily"], game)}
+        paid = {row["revenue_date"]: row for row in of(tables["gold.revenue_daily"], game)}
+        *_, before, newest = GAME_DAYS
+        expected.append(
+            (
+                *(game, newest, days[newest]["dau"], days[before]["dau"]),
+                *(paid[newest]["net_usd"], paid[before]["net_usd"]),
+            )
+        )
+    names = ("game_id", "activity_date", "dau", "previous_dau", "net_usd", "previous_net_usd")
+    rows = lakehouse.ask("games", {})
+    assert [tuple(row[name] for name in names) for row in rows] == sorted(
+        expected, key=lambda each: -each[2]
+    )
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_a_games_days_have_revenue_if_there_was_any_and_the_configurations_new_on_them(
+    of_games, game
+):
+    lakehouse, tables = of_games
+    rows = lakehouse.ask("game_days", {"game": game})
+    players = {row["activity_date"]: row["dau"] for row in of(tables["gold.players_daily"], game)}
+    paid = {row["revenue_date"]: row["net_usd"] for row in of(tables["gold.revenue_daily"], game)}
+    assert [(row["activity_date"], row["dau"], row["net_usd"]) for row in rows] == [
+        (day, players[day], paid.get(day)) for day in GAME_DAYS
+    ]
+    changed = {row["activity_date"]: row["config_versions"] for row in rows}
+    assert {day: text for day, text in changed.items() if text} == {GAME_DAYS[7]: "c2"}
+
+
+def test_a_cohort_is_retained_by_who_plays_exactly_so_many_days_later(of_games):
+    lakehouse, tables = of_games
+    rows = lakehouse.ask("game_retention", {"game": GAMES[0]})
+    cohorts, active = {}, set()
+    for row in of(tables["silver.game_players"], GAMES[0]):
+        cohorts.setdefault(row["first_active_on"], set()).add(row["player_id"])
+    for row in of(tables["silver.game_player_days"], GAMES[0]):
+        active.add((row["player_id"], row["activity_date"]))
+
+    def retained(day, number):
+        if day + timedelta(number) > GAME_DAYS[-1]:
+            return None
+        return sum((player, day + timedelta(number)) in active for player in cohorts[day]) / len(
+            cohorts[day]
+        )
+
+    assert [tuple(row.values()) for row in rows] == [
+        (day, len(players), *(retained(day, number) for number in (1, 3, 7)))
+        for day, players in sorted(cohorts.items())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "table", "day", "keys", "shares"),
+    [
+        (
+            *("game_offers", "gold.offer_funnel", "shown_on"),
+            ("offer_name", "variant", "segment", "currency"),
+            {
+                "click_rate": ("clicks", "shows"),
+                "purchase_rate": ("purchases", "shows"),
+                "revenue_minor_per_show": ("revenue_minor", "shows"),
+            },
+        ),
+        (
+            *("game_levels", "gold.level_funnel", "played_on", ("level_id", "config_version")),
+            {"completion_rate": ("completions", "starts"), "quit_rate": ("quits", "starts")},
+        ),
+    ],
+)
+def test_funnels_are_sums_over_sums_of_the_last_seven_days(
+    of_games, query, table, day, keys, shares
+):
+    lakehouse, tables = of_games
+    groups = {}
+    for row in of(tables[table], GAMES[1]):
+        if row[day] in GAME_DAYS[-7:]:
+            groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    rows = lakehouse.ask(query, {"game": GAMES[1]})
+    assert {tuple(row[key] for key in keys): [row[name] for name in shares] for row in rows} == {
+        group: pytest.approx([shared(of_group, *parts) for parts in shares.values()])
+        for group, of_group in groups.items()
+    }
+    assert len(rows) == len(groups)
+
+
+def test_currencies_are_listed_from_the_newest_day_on(of_games):
+    lakehouse, _ = of_games
+    rows = lakehouse.ask("game_economy", {"game": GAMES[0]})
+    assert [row["changed_on"] for row in rows] == GAME_DAYS[::-1]
 
 
 # ---- stocks
