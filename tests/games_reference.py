@@ -178,6 +178,69 @@ def revenue_daily(events: Sequence[Event]) -> dict[date, tuple]:
     return found
 
 
+def _brought(events: Sequence[Event]) -> list[tuple[str, date, Fraction]]:
+    """(player, day, US dollars) of each thing that brought money, or cost some back."""
+    paid = [e for e in _transactions(events) if e["event_data"].get("receipt_valid") is not False]
+    found = [(e["player_id"], e["at"].date(), _dollars([e])) for e in paid]
+    found += [(e["player_id"], e["at"].date(), -_dollars([e])) for e in _of(events, "iap_refund")]
+    found += [
+        (e["player_id"], e["at"].date(), Fraction(str(e["event_data"]["ecpm_usd"])) / 1000)
+        for e in _of(events, "ad_impression")
+    ]
+    return found
+
+
+def ltv_cohorts(events: Sequence[Event]) -> dict[tuple[date, int], tuple[int, Fraction]]:
+    """(cohort, day number) → players, what they brought by then in US dollars."""
+    first = {player: min(days) for player, days in active_days(events).items()}
+    return {
+        (cohort, number): (
+            players,
+            sum(
+                (
+                    dollars
+                    for player, day, dollars in _brought(events)
+                    if first[player] == cohort and day <= cohort + timedelta(number)
+                ),
+                Fraction(),
+            ),
+        )
+        for cohort, number, players, _ in retention_cohorts(events)
+    }
+
+
+def acquisition_roas(events: Sequence[Event]) -> dict[tuple[str, str, int], tuple]:
+    """(network, campaign, day number) → players, spent, brought, both in US dollars."""
+    active = active_days(events)
+    first = {player: min(days) for player, days in active.items()}
+    last = max(set().union(*active.values()))
+    installs = sorted(_of(events, "app_install"), key=lambda e: (e["at"], e["event_id"]))
+    source: dict[str, tuple[str, str]] = {}
+    for event in installs:
+        data = event["event_data"]
+        source.setdefault(event["player_id"], (data["network"], data.get("campaign", "")))
+    found = {}
+    for network, campaign in {*source.values(), ("", "")}:
+        own = {player for player in first if source.get(player, ("", "")) == (network, campaign)}
+        for number in range((last - min(first.values())).days + 1):
+            old = {player for player in own if first[player] + timedelta(number) <= last}
+            if old:
+
+                def is_in(player: str, day: date, old: set = old, number: int = number) -> bool:
+                    return player in old and day <= first[player] + timedelta(number)
+
+                found[network, campaign, number] = (
+                    len(old),
+                    sum(
+                        Fraction(event["event_data"].get("cost_minor", 0), 100)
+                        for event in installs
+                        if is_in(event["player_id"], event["at"].date())
+                    ),
+                    sum(dollars for player, day, dollars in _brought(events) if is_in(player, day)),
+                )
+    return found
+
+
 def _dollars(events: Iterable[Event]) -> Fraction:
     in_usd = (e["event_data"] for e in events if e["event_data"]["currency"] == "USD")
     return sum((Fraction(data["amount_minor"], 100) for data in in_usd), Fraction())

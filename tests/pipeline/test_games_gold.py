@@ -175,6 +175,38 @@ def test_revenue_is_that_of_the_reference(
     assert sum(row[10] for row in found.values()) == 1
 
 
+def test_cohorts_are_worth_what_the_reference_says(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = "select cohort_date, day_number, players, net_usd, ltv_usd from gold.ltv_cohorts"
+    found = {tuple(row[:2]): tuple(row[2:]) for row in spark.sql(query).collect()}
+    expected = games.ltv_cohorts(once)
+    assert found.keys() == expected.keys()
+    for cohort, (players, net_usd, ltv_usd) in found.items():
+        assert players == expected[cohort][0]
+        assert net_usd == pytest.approx(float(expected[cohort][1])), cohort
+        assert ltv_usd == pytest.approx(net_usd / players)
+    assert max(net for _, net, _ in found.values()) > 0
+
+
+def test_campaigns_bring_back_what_they_cost_as_in_the_reference(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = (
+        "select network, campaign, day_number, players, spend_usd, net_usd, roas"
+        " from gold.acquisition_roas"
+    )
+    found = {tuple(row[:3]): tuple(row[3:]) for row in spark.sql(query).collect()}
+    expected = games.acquisition_roas(once)
+    assert found.keys() == expected.keys()
+    for campaign, (players, spend, net, roas) in found.items():
+        reference = expected[campaign]
+        assert (players, spend) == (reference[0], pytest.approx(float(reference[1]))), campaign
+        assert net == pytest.approx(float(reference[2])), campaign
+        assert roas == (pytest.approx(net / spend) if spend else None)
+    assert any(spend for _, spend, _, _ in found.values())
+
+
 def test_offers_lead_to_purchases_as_in_the_reference(
     spark: Any, built: None, once: list[games.Event]
 ) -> None:

@@ -4,7 +4,8 @@
     config(
         unique_key = ['activity_date', 'game_id', 'player_id'],
         prune_by = 'activity_date',
-        clustered_by = ['activity_date', 'player_id']
+        clustered_by = ['activity_date', 'player_id'],
+        access = 'protected'
     )
 }}
 

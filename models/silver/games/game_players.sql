@@ -3,7 +3,8 @@
 {{
     config(
         unique_key = ['game_id', 'player_id'],
-        clustered_by = ['game_id', 'player_id']
+        clustered_by = ['game_id', 'player_id'],
+        access = 'protected'
     )
 }}
 
