@@ -27,7 +27,7 @@ _PAUSE_S = 0.2
 
 
 class EngineGuard(dbtPlugin):
-    """Ends a command of the target `local` while another process's engine runs.
+    """Ends a command of a session of its own while another process's engine runs.
 
     One of the target `engine` waits until no other dbt writes the tables.
     """
@@ -43,7 +43,7 @@ class EngineGuard(dbtPlugin):
         if self.project_name != "multihop" or is_offline:
             return
         root = Path(os.environ.get("LAKEHOUSE_ROOT") or "lakehouse").absolute()
-        if target == "local":
+        if target in ("local", "session"):
             _lock_module().require_free(root)
         elif target == "engine" and flags.WHICH in _WRITING and root.is_dir():
             _wait_for_turn(root)

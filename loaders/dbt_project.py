@@ -61,7 +61,7 @@ class Result:
 
 
 class DbtProject:
-    """dbt over this project; artifacts and logs go to the root.
+    """dbt over this project, in this process's Spark session; artifacts and logs go to the root.
 
     Its manifest is read once, and again when a file of the project has changed.
     """
@@ -152,7 +152,8 @@ class DbtProject:
             *("--quiet", "--no-write-json" if self._parsed else "--write-json"),
             *("--project-dir", str(PROJECT_ROOT)),
             *("--profiles-dir", str(PROJECT_ROOT / "profiles")),
-            *("--target", "local"),
+            *("--target", "session"),
+            "--cache-selected-only",  # not every schema's tables before every command
             *("--target-path", str(self._root / "target")),
             *("--log-path", str(self._root / "logs")),
         ]
