@@ -69,6 +69,7 @@ class Listing(Discovery):
             found += state.discover(page, allow_overwrites=self.allow_overwrites)
         state.note("found_by_listing", found)
         state.note("listed_ms", _now_ms())
+        state.note("by_queue", False)
 
     def skip_existing(self, state: ObjectState) -> int:
         skipped = 0
@@ -100,8 +101,9 @@ class Notifications(Discovery):
 
     Args:
         listing: how to list the location. That is done once, for what was there before the queue,
-            and again whenever the backfill interval has passed, for what no message told of;
-            None: whatever the messages name is read, and nothing is listed.
+            and once more after every time that the query did without the queue; and again whenever
+            the backfill interval has passed, for what no message told of. None: whatever the
+            messages name is read, and nothing is listed.
         backfill_seconds: the interval, or None: never again.
     """
 
@@ -138,6 +140,7 @@ class Notifications(Discovery):
         began_ms = _now_ms()
         if self.listing is not None and self._listing_is_due(state, began_ms):
             self.listing.discover(state, run_once=run_once)
+            state.note("by_queue", True)
         while True:
             messages = self._receive()
             late = [message for message in messages if run_once and _sent_ms(message) > began_ms]
@@ -149,14 +152,19 @@ class Notifications(Discovery):
 
     def _listing_is_due(self, state: ObjectState, now_ms: int) -> bool:
         listed_ms = state.fact("listed_ms")
-        if listed_ms is None:
+        # Nobody announced what came between the last listing without the queue and now.
+        if listed_ms is None or not state.fact("by_queue"):
             return True
         return (
             self.backfill_seconds is not None and now_ms >= listed_ms + self.backfill_seconds * 1000
         )
 
     def skip_existing(self, state: ObjectState) -> int:
-        return 0 if self.listing is None else self.listing.skip_existing(state)
+        if self.listing is None:
+            return 0
+        skipped = self.listing.skip_existing(state)
+        state.note("by_queue", True)
+        return skipped
 
     def _receive(self) -> list[dict[str, Any]]:
         def receive(_: int) -> list[dict[str, Any]]:

@@ -167,6 +167,22 @@ def test_with_notifications_the_bucket_is_listed_at_the_first_start_and_at_the_i
     assert plan(again, three) == three
 
 
+def test_what_came_before_the_queue_is_found_whenever_a_query_turns_from_listing_to_it(
+    s3: Any, bucket: str, queue_url: str, tmp_path: Path
+) -> None:
+    listing: dict[str, str] = {}
+    announced = {"useNotifications": "true", "queueUrl": queue_url}
+    offset = None
+    for number, options in enumerate((listing, announced, listing, announced, announced)):
+        s3.put_object(Bucket=bucket, Key=f"in/{number}", Body=b"{}")  # and no message
+        run = reader(f"s3://{bucket}/in/", tmp_path, **options)
+        before, offset = offset, plan(run, offset)
+        run.stop()
+        if number < 4:
+            assert keys(offset) == [f"in/{number}"]
+    assert offset == before  # the queue alone: it was in use already
+
+
 def test_existing_objects_left_out_stay_out_when_messages_and_backfills_tell_of_them(
     s3: Any, bucket: str, queue_url: str, tmp_path: Path
 ) -> None:
