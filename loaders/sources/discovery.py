@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from loaders.sources.clients import ClientSettings, client
@@ -32,8 +33,9 @@ class Discovery(ABC):
         """Note what is there now.
 
         Args:
-            run_once: the query ends when everything that is there now is read, so look to the
-                end; else look at most for a few seconds.
+            run_once: the query ends when everything that was there at its first look is read: look
+                to the end of that, and for more of it each time what was found is in the sink.
+                Else look at most for a few seconds.
         """
 
     @abstractmethod
@@ -62,8 +64,12 @@ class Listing(Discovery):
         self.location = location
         self.settings = settings
         self.allow_overwrites = allow_overwrites
+        self._has_looked = False
 
     def discover(self, state: ObjectState, *, run_once: bool) -> None:
+        if run_once and self._has_looked:
+            return
+        self._has_looked = True
         found = 0
         for page in list_objects(self.location, self.settings):
             found += state.discover(page, allow_overwrites=self.allow_overwrites)
@@ -129,6 +135,7 @@ class Notifications(Discovery):
         # Since the start of the query.
         self._counts = {"redeliveredMessages": 0, "mostReceives": 0, "unreadableMessages": 0}
         self._dead_letter_url: str | None = None
+        self._first_look_ms: int | None = None  # by SQS's clock, as are the times of sending
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -137,18 +144,22 @@ class Notifications(Discovery):
 
     def discover(self, state: ObjectState, *, run_once: bool) -> None:
         self._start_heartbeat()
-        began_ms = _now_ms()
-        if self.listing is not None and self._listing_is_due(state, began_ms):
+        if self.listing is not None and self._listing_is_due(state, _now_ms()):
             self.listing.discover(state, run_once=run_once)
             state.note("by_queue", True)
+        # SQS keeps no order: behind a message that came since there may be some from before.
+        late: dict[str, dict[str, Any]] = {}
         while True:
             messages = self._receive()
-            late = [message for message in messages if run_once and _sent_ms(message) > began_ms]
-            self._note(state, [message for message in messages if message not in late])
-            if late:
-                self._return(late)
-            if not messages or late or not run_once:
-                return
+            timely = [message for message in messages if not (run_once and self._is_late(message))]
+            late |= {message["MessageId"]: message for message in messages if message not in timely}
+            self._note(state, timely)
+            if not timely or not run_once:
+                break
+        self._return(list(late.values()))
+
+    def _is_late(self, message: dict[str, Any]) -> bool:
+        return self._first_look_ms is not None and _sent_ms(message) > self._first_look_ms
 
     def _listing_is_due(self, state: ObjectState, now_ms: int) -> bool:
         listed_ms = state.fact("listed_ms")
@@ -168,13 +179,16 @@ class Notifications(Discovery):
 
     def _receive(self) -> list[dict[str, Any]]:
         def receive(_: int) -> list[dict[str, Any]]:
-            return self._sqs.receive_message(
+            answer = self._sqs.receive_message(
                 QueueUrl=self.queue_url,
                 MaxNumberOfMessages=_BATCH,
                 WaitTimeSeconds=self.wait_seconds,
                 VisibilityTimeout=VISIBILITY_SECONDS,
                 MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
-            ).get("Messages", [])
+            )
+            if self._first_look_ms is None:
+                self._first_look_ms = _answered_ms(answer)
+            return answer.get("Messages", [])
 
         first = receive(0)
         if len(first) < _BATCH:
@@ -241,11 +255,18 @@ class Notifications(Discovery):
                 self._receipts.pop(name, None)
 
     def _return(self, messages: list[dict[str, Any]]) -> None:
-        for message in messages:
-            self._sqs.change_message_visibility(
+        # One that is held no longer has returned by itself, and stands among the failed.
+        for at in range(0, len(messages), _BATCH):
+            self._sqs.change_message_visibility_batch(
                 QueueUrl=self.queue_url,
-                ReceiptHandle=message["ReceiptHandle"],
-                VisibilityTimeout=0,
+                Entries=[
+                    {
+                        "Id": str(number),
+                        "ReceiptHandle": message["ReceiptHandle"],
+                        "VisibilityTimeout": 0,
+                    }
+                    for number, message in enumerate(messages[at : at + _BATCH])
+                ],
             )
 
     def _start_heartbeat(self) -> None:
@@ -361,6 +382,14 @@ def _object_version(ref: ObjectRef) -> ObjectVersion:
 
 def _sent_ms(message: dict[str, Any]) -> int:
     return int(message.get("Attributes", {}).get("SentTimestamp", 0))
+
+
+def _answered_ms(answer: Mapping[str, Any]) -> int:
+    """The end of the second in which SQS answered by its own clock; ours where it tells none."""
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    if date is None:
+        return _now_ms()
+    return round(parsedate_to_datetime(date).timestamp() * 1000) + 999
 
 
 def unreadable_message(queue_url: str, message: dict[str, Any]) -> ObjectVersion:

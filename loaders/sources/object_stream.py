@@ -124,7 +124,7 @@ class ObjectStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             skipped = self._discovery.skip_existing(state)
             return {"id": start["id"], "planned": skipped, "files": [], "skipped": skipped}
         chosen = self._choose(state, limit)
-        if is_first_plan or (not chosen and not self._run_once):
+        if is_first_plan or not chosen:
             self._discovery.discover(state, run_once=self._run_once)
             chosen = self._choose(state, limit)
             if not chosen:

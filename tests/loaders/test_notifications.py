@@ -155,6 +155,99 @@ def test_a_queue_without_a_dead_letter_queue_shows_none(queue: Queue) -> None:
     assert Notifications(plain, (), False).backlog(state)["deadLetterMessages"] is None
 
 
+# ---- run-once queries: all that was there at the first look, and an end
+
+
+class Wrapped:
+    """The queue's server, but for what a test changes of its answers."""
+
+    def __init__(self, sqs: Any) -> None:
+        self._sqs = sqs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sqs, name)
+
+
+class Busy(Wrapped):
+    """Whenever somebody receives, another message is there, sent an hour after that."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(queue.sqs)
+        self._queue = queue
+        self.sent = 0
+
+    def receive_message(self, **request: Any) -> dict[str, Any]:
+        self._queue.announce(f"later-{self.sent}")
+        self.sent += 1
+        answer = self._sqs.receive_message(**request)
+        for message in answer.get("Messages", ()):
+            if "later-" in message["Body"]:
+                sent_ms = int(message["Attributes"]["SentTimestamp"]) + 3_600_000
+                message["Attributes"]["SentTimestamp"] = str(sent_ms)
+        return answer
+
+
+def test_a_run_once_query_reads_what_stands_behind_later_messages_and_leaves_those(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {f"before-{number}" for number in range(60)}  # more than one look takes
+    for number, key in enumerate(sorted(before)):
+        queue.announce(key)
+        queue.announce(f"later-too-{number}")
+    busy = Busy(queue)
+    monkeypatch.setattr(discovery, "client", lambda *_: busy)
+    loader, state = queue.a_loader()
+    loader.discover(state, run_once=True)
+    assert {item.key for item in state.waiting(100, None)} == before
+    assert loader.backlog(state)["queueMessages"] == len(before) + busy.sent  # visible again
+    loader.stop()
+
+
+def test_no_message_is_too_late_for_a_clock_that_is_slow(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.announce("a.json")
+    monkeypatch.setattr(discovery, "_now_ms", lambda: 0)
+    loader, state = queue.a_loader()
+    loader.discover(state, run_once=True)
+    assert [item.key for item in state.waiting(10, None)] == ["a.json"]
+    loader.stop()
+
+
+class Limited(Wrapped):
+    """A server that hands out no more than three messages, as SQS no more than 120,000."""
+
+    def receive_message(self, **request: Any) -> dict[str, Any]:
+        name = "ApproximateNumberOfMessagesNotVisible"
+        shown = self._sqs.get_queue_attributes(QueueUrl=request["QueueUrl"], AttributeNames=[name])
+        left = 3 - int(shown["Attributes"][name])
+        if left == 0:
+            return {"ResponseMetadata": shown["ResponseMetadata"]}
+        return self._sqs.receive_message(**request | {"MaxNumberOfMessages": left})
+
+
+def test_a_run_once_query_goes_on_with_what_sqs_kept_back_while_too_many_were_in_flight(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {f"{number}.json" for number in range(10)}
+    for name in names:
+        queue.announce(name)
+    limited = Limited(queue.sqs)
+    monkeypatch.setattr(discovery, "client", lambda *_: limited)
+    settings = StreamSettings((), tmp_path / "objects", None, None)
+    run = ObjectStreamReader(
+        settings, lambda: Notifications(queue.url, (), False, wait_seconds=0), RecordRows()
+    )
+    run.prepareForTriggerAvailableNow()
+    found: list[str] = []
+    start = run.initialOffset()
+    while (end := run.latestOffset(start, ReadAllAvailable())) != start:
+        found += [item[1] for item in end["files"]]
+        start = end
+    run.stop()
+    assert sorted(found) == sorted(names)
+
+
 class Beats(threading.Event):
     """A heartbeat's pauses without their time; after so many it is told to stop."""
 
@@ -167,15 +260,12 @@ class Beats(threading.Event):
         return self._left < 0
 
 
-class Faulty:
-    """The queue's server, but for the visibility calls: the first fails, then some receipts."""
+class Faulty(Wrapped):
+    """Of the visibility calls the first fails, then some receipts."""
 
     def __init__(self, sqs: Any) -> None:
-        self._sqs = sqs
+        super().__init__(sqs)
         self.extended: list[int] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sqs, name)
 
     def change_message_visibility_batch(self, **request: Any) -> dict[str, Any]:
         self.extended.append(len(request["Entries"]))
