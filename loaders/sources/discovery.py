@@ -20,6 +20,7 @@ from loaders.sources.s3_events import ObjectRef, parse_notification, sequencer_k
 
 _RECEIVERS = 4
 _BATCH = 10  # SQS hands over and deletes at most ten messages a call
+_DELETE_ATTEMPTS = 3
 VISIBILITY_SECONDS = 300
 
 log = logging.getLogger(__name__)
@@ -237,22 +238,34 @@ class Notifications(Discovery):
     def acknowledge(self, state: ObjectState) -> None:
         done = state.finished_messages()
         with self._lock:
-            receipts = [self._receipts[name][0] for name in done if name in self._receipts]
-        for at in range(0, len(receipts), _BATCH):
-            batch = receipts[at : at + _BATCH]
-            self._sqs.delete_message_batch(
+            held = [(name, self._receipts[name][0]) for name in done if name in self._receipts]
+        batches = (held[at : at + _BATCH] for at in range(0, len(held), _BATCH))
+        left = {name for batch in batches for name in self._delete(batch)}
+        if left:
+            log.warning("%d messages could not be deleted, tried again later", len(left))
+        gone = [name for name in done if name not in left]
+        state.forget_messages(gone)
+        with self._lock:
+            for name in gone:
+                self._receipts.pop(name, None)
+
+    def _delete(self, held: list[tuple[str, str]]) -> list[str]:
+        """Delete a batch of messages; returns the names of those that SQS failed to."""
+        for _ in range(_DELETE_ATTEMPTS):
+            answer = self._sqs.delete_message_batch(
                 QueueUrl=self.queue_url,
                 Entries=[
                     {"Id": str(number), "ReceiptHandle": receipt}
-                    for number, receipt in enumerate(batch)
+                    for number, (_, receipt) in enumerate(held)
                 ],
             )
-        # A receipt that has gone stale deletes nothing: the message comes again, its objects are
-        # known, and it is deleted then.
-        state.forget_messages(done)
-        with self._lock:
-            for name in done:
-                self._receipts.pop(name, None)
+            # A receipt that has gone stale deletes nothing: the message comes again, its objects
+            # are known, and it is deleted then.
+            failed = [entry for entry in answer.get("Failed", ()) if not entry["SenderFault"]]
+            held = [held[int(entry["Id"])] for entry in failed]
+            if not held:
+                break
+        return [name for name, _ in held]
 
     def _return(self, messages: list[dict[str, Any]]) -> None:
         # One that is held no longer has returned by itself, and stands among the failed.

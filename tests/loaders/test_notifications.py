@@ -248,6 +248,61 @@ def test_a_run_once_query_goes_on_with_what_sqs_kept_back_while_too_many_were_in
     assert sorted(found) == sorted(names)
 
 
+# ---- deleting
+
+
+class Undeleting(Wrapped):
+    """A server that fails to delete the second message of a call, so many times."""
+
+    def __init__(self, sqs: Any, failures: int) -> None:
+        super().__init__(sqs)
+        self.failures = failures
+
+    def delete_message_batch(self, **request: Any) -> dict[str, Any]:
+        entries = request["Entries"]
+        if self.failures == 0:
+            return self._sqs.delete_message_batch(**request)
+        self.failures -= 1
+        failing = entries.pop(1 % len(entries))
+        answer = self._sqs.delete_message_batch(**request) if entries else {}
+        error = {"Id": failing["Id"], "SenderFault": False, "Code": "InternalError"}
+        return answer | {"Failed": [error]}
+
+
+@pytest.mark.parametrize(("failures", "left"), [(1, 0), (3, 1)])
+def test_a_message_that_sqs_fails_to_delete_is_deleted_later(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, failures: int, left: int
+) -> None:
+    for number in range(3):
+        queue.announce(f"{number}.json")
+    undeleting = Undeleting(queue.sqs, failures)
+    monkeypatch.setattr(discovery, "client", lambda *_: undeleting)
+    loader, state = queue.receive()
+    state.mark_planned(state.waiting(10, None))
+    loader.acknowledge(state)
+    shown = loader.backlog(state)["queueMessagesInFlight"], len(state.finished_messages())
+    assert shown == (left, left)
+    loader.acknowledge(state)
+    assert loader.backlog(state)["queueMessagesInFlight"] == 0
+    assert state.finished_messages() == []
+
+
+def test_a_message_whose_receipt_has_gone_stale_comes_again_and_is_deleted_then(
+    queue: Queue, soon: None
+) -> None:
+    queue.announce("a.json")
+    loader, state = queue.receive()
+    queue.receive()  # another one has it now
+    state.mark_planned(state.waiting(10, None))
+    loader.acknowledge(state)
+    assert state.finished_messages() == []
+    assert loader.backlog(state)["queueMessages"] == 1
+    loader.discover(state, run_once=False)
+    assert state.waiting(10, None) == []
+    loader.acknowledge(state)
+    assert loader.backlog(state)["queueMessages"] == 0
+
+
 class Beats(threading.Event):
     """A heartbeat's pauses without their time; after so many it is told to stop."""
 
