@@ -150,6 +150,7 @@ class CloudFilesFeed(Feed):
             "cloudFiles.cleanSource": self.clean_source,
             "cloudFiles.cleanSource.retentionDuration": self.clean_source_retention,
             "cloudFiles.cleanSource.moveDestination": self.clean_source_destination,
+            "cloudFiles.cleanSource.ledgerOf": self.name,
             "cloudFiles.allowOverwrites": self.allow_overwrites,
             "cloudFiles.maxFilesPerTrigger": self.max_files_per_trigger,
             "cloudFiles.maxBytesPerTrigger": self.max_bytes_per_trigger,

@@ -37,7 +37,7 @@ from loaders.sources.objects import (
     parse_location,
     read_object,
 )
-from loaders.sources.records import Record, split_records
+from loaders.sources.records import JUDGED_ALONE, Record, split_records
 from loaders.sources.s3_events import ObjectRef, parse_notification
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 MESSAGE_REASON = "unreadable_message"
 OVERWRITE_REASON = "overwrite_ignored"
-# What is wrong with these shows in their bytes alone; with all others, in the object around them.
-_JUDGED_ALONE = frozenset({"invalid_json", "invalid_utf8", "nested_too_deeply"})
 
 _MAX_ROWS = 5_000
 _MAX_BYTES = 256 << 20
@@ -106,7 +104,7 @@ def read_again(row: Quarantined, fetch: Fetch, new_objects: NewObjects) -> list[
     """
     if row.reason == MESSAGE_REASON:
         return _read_message(row, fetch, new_objects)
-    if row.reason in _JUDGED_ALONE or (row.reason == OVERWRITE_REASON and row.raw):
+    if row.reason in JUDGED_ALONE or (row.reason == OVERWRITE_REASON and row.raw):
         data = one_record(row.raw)
         return data and [_in_place_of(row, [Record(row.ordinal, data, row.offset, None)])]
     item = ObjectVersion(row.container, row.item, row.version, 0, row.modified_ms)
@@ -519,7 +517,7 @@ def _candidates(
         F.col("reason") == reason if reason else F.col("reason") != OVERWRITE_REASON
     ).drop("feed", "ingested_at")
     if is_stream:  # its records stand in no object that could be fetched again
-        rows = rows.where(F.col("reason").isin(sorted(_JUDGED_ALONE)))
+        rows = rows.where(F.col("reason").isin(sorted(JUDGED_ALONE)))
     names = ["batch_id", "container", "item", *([] if is_stream else ["version"])]
     ledger = (
         spark.table(LEDGER)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from loaders.sources.books import Books
 from loaders.sources.clients import ClientSettings
 from loaders.sources.object_state import ObjectState
 from loaders.sources.objects import (
@@ -23,6 +24,9 @@ OFF, DELETE, MOVE = "OFF", "DELETE", "MOVE"
 _AT_ONCE = 8
 _A_TURN = 500  # objects between two batches
 _PAUSE_SECONDS = 600  # after a failure
+_RECHECK_MS = 3_600_000  # of what the ledger does not prove loaded
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +35,16 @@ class CleanUp:
 
     destination: where they are moved to, under their path below the source's folder; None: they
         are deleted.
+    books: what must prove that they were loaded; None: having been read in a batch is enough.
     """
 
     source: Location
     after_seconds: int
     destination: Location | None = None
+    books: Books | None = None
 
     def apply(self, item: ObjectVersion, settings: ClientSettings) -> str:
-        """Clean one object up; returns cleaned, gone (its version is no more), or why not."""
+        """Clean one object up; returns cleaned, gone (it is no longer ours), or why not."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         if not item.version or not item.key.startswith(self.source.folder):
@@ -69,7 +75,8 @@ class Cleaner:
         """Clean up what is due: objects whose batch is in the sink, loaded long enough ago."""
         if time.monotonic() < self._paused_until:
             return
-        due = state.loaded_before(now_ms - self._clean_up.after_seconds * 1000, _A_TURN)
+        until_ms = now_ms - self._clean_up.after_seconds * 1000
+        due = self._proven(state, state.loaded_before(until_ms, _A_TURN), until_ms)
         if not due:
             return
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -79,15 +86,39 @@ class Cleaner:
             item for item, outcome in zip(due, outcomes, strict=True) if outcome in done
         )
         failed = [outcome for outcome in outcomes if outcome not in done]
-        self._counts.update(cleaned=outcomes.count("cleaned"), failed=len(failed))
+        self._counts.update(cleaned=outcomes.count("cleaned"))
         if failed:
-            self._paused_until = time.monotonic() + _PAUSE_SECONDS
-            logging.getLogger(__name__).warning(
-                "%s loaded objects could not be cleaned up, tried again in %s s: %s",
-                len(failed),
-                _PAUSE_SECONDS,
-                failed[0],
-            )
+            self._fail(len(failed), failed[0])
+
+    def _proven(
+        self, state: ObjectState, due: list[ObjectVersion], until_ms: int
+    ) -> list[ObjectVersion]:
+        """Those that the ledger proves loaded; the others, which a replay may load, have time."""
+        if self._clean_up.books is None or not due:
+            return due
+        from deltalake.exceptions import DeltaError
+        from pyarrow import ArrowException
+
+        try:
+            loaded = self._clean_up.books.loaded(due)
+        except (ArrowException, DeltaError, OSError) as error:
+            self._fail(len(due), f"the ledger cannot be read: {error}")
+            return []
+        left = [item for item in due if item not in loaded]
+        if left:
+            state.postpone_loaded(left, until_ms + _RECHECK_MS)
+            log.warning("%s objects are not cleaned up: not loaded, as %s", len(left), left[0].uri)
+        return [item for item in due if item in loaded]
+
+    def _fail(self, objects: int, why: str) -> None:
+        self._counts.update(failed=objects)
+        self._paused_until = time.monotonic() + _PAUSE_SECONDS
+        log.warning(
+            "%s loaded objects could not be cleaned up, tried again in %s s: %s",
+            objects,
+            _PAUSE_SECONDS,
+            why,
+        )
 
     def report(self) -> dict[str, Any]:
         """What was done since the start."""

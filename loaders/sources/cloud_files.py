@@ -10,6 +10,7 @@ from pathlib import Path
 from pyspark.sql.datasource import DataSource
 from pyspark.sql.types import StringType, StructField, StructType
 
+from loaders.sources.books import books_of
 from loaders.sources.cleaning import DELETE, MOVE, OFF, CleanUp
 from loaders.sources.clients import client_settings
 from loaders.sources.discovery import Discovery, Listing, Notifications
@@ -78,6 +79,7 @@ OPTIONS = (
     "cloudFiles.cleanSource",
     "cloudFiles.cleanSource.retentionDuration",
     "cloudFiles.cleanSource.moveDestination",
+    "cloudFiles.cleanSource.ledgerOf",
     "cloudFiles.schemaLocation",
     *_SCHEMA_OPTIONS,
 )
@@ -290,13 +292,15 @@ def _clean_up(options: Mapping[str, str], source: Location) -> CleanUp | None:
     if mode == OFF:
         return None
     after = 30 * _DAY if after is None else after
+    feed = options.get(f"{name}.ledgerOf")
+    books = None if feed is None else books_of(feed)
     if mode == DELETE:
         if after <= 7 * _DAY:
             raise ValueError(
                 f"{name}.retentionDuration is {options[f'{name}.retentionDuration']!r}: objects "
                 f"are deleted after more than 7 days, or use {name} MOVE"
             )
-        return CleanUp(source, after)
+        return CleanUp(source, after, books=books)
     if target is None:
         raise ValueError(f"{name} is {mode!r}: it needs {name}.moveDestination")
     destination = parse_location(target)
@@ -312,7 +316,7 @@ def _clean_up(options: Mapping[str, str], source: Location) -> CleanUp | None:
             f"{name}.moveDestination is {target!r}: it must not lie below the path, where the "
             "objects would be found again"
         )
-    return CleanUp(source, after, destination)
+    return CleanUp(source, after, destination, books)
 
 
 def _kind(location: Location) -> str:

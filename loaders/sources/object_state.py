@@ -210,6 +210,15 @@ class ObjectState:
         )
         return [ObjectVersion(*row) for row in rows]
 
+    def postpone_loaded(self, objects: Iterable[ObjectVersion], loaded_ms: int) -> None:
+        """Treat objects as if they had been loaded at another time."""
+        self._db.execute("begin")
+        self._db.executemany(
+            "update loaded set loaded_ms = ? where bucket = ? and key = ? and version = ?",
+            [(loaded_ms, *item[:3]) for item in objects],
+        )
+        self._db.execute("commit")
+
     def forget_loaded(self, objects: Iterable[ObjectVersion]) -> None:
         """Objects that were cleaned up, or cannot be."""
         self._db.execute("begin")

@@ -286,7 +286,7 @@ def delete_object(item: ObjectVersion, settings: ClientSettings) -> None:
     """Delete exactly this version; in a bucket that keeps versions it stays as an older one.
 
     Raises:
-        ObjectGone: deleted, or overwritten since.
+        ObjectGone: deleted, or overwritten since, or archived.
     """
     _require_unchanged(item, settings)
     if item.bucket == LOCAL:
@@ -305,7 +305,7 @@ def move_object(item: ObjectVersion, to: Location, name: str, settings: ClientSe
     Cut short, it leaves a copy and the original, and may be repeated.
 
     Raises:
-        ObjectGone: deleted, or overwritten since.
+        ObjectGone: deleted, or overwritten since, or archived.
     """
     _require_unchanged(item, settings)
     if item.bucket == LOCAL:
@@ -324,7 +324,10 @@ def move_object(item: ObjectVersion, to: Location, name: str, settings: ClientSe
 
 
 def _require_unchanged(item: ObjectVersion, settings: ClientSettings) -> None:
-    """An object written again with the same bytes keeps its eTag: its time must be no later."""
+    """An object written again with the same bytes keeps its eTag: its time must be no later.
+
+    Nor may it be archived: then perhaps nobody could read it.
+    """
     if item.bucket == LOCAL:
         try:
             version = _file_version(Path(item.key).stat())
@@ -338,7 +341,11 @@ def _require_unchanged(item: ObjectVersion, settings: ClientSettings) -> None:
     is_later = found["LastModified"].timestamp() * 1000 > item.modified_ms
     if found["ETag"].strip('"') != item.version or is_later:
         raise ObjectGone("overwritten")
+    if found.get("StorageClass") in _ARCHIVED or "ArchiveStatus" in found:
+        raise ObjectGone("refused:InvalidObjectState")
 
+
+_ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 
 # What S3 says of the caller, or of this moment: any object would be answered so.
 _NOT_OF_THE_OBJECT = frozenset(

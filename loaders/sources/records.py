@@ -57,6 +57,9 @@ ERRORS = {
 }
 """Every value that `Record.error` can have, with its meaning."""
 
+JUDGED_ALONE = frozenset({"invalid_json", "invalid_utf8", "nested_too_deeply"})
+"""What is wrong with these shows in their bytes alone; with all others, in what is around them."""
+
 _READ = 2**20  # bytes taken up at a time: whatever sizes arrive, the parser sees these
 _TEXT = 4 * 1024  # bytes shown to the standard library's parser at first
 _LOOK_AHEAD = 2**20  # bytes within which a first array shows that others follow it

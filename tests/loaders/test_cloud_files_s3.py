@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from pyspark.sql.streaming.datasource import ReadMaxFiles
 from pyspark.sql.types import LongType, StructField, StructType
 
@@ -256,6 +258,79 @@ def test_loaded_objects_are_deleted_after_the_retention(
     state.close()
     plan(reader(f"s3://{bucket}/in/", tmp_path, **options), end)
     assert contents(s3, bucket) == {}
+
+
+def test_a_feeds_object_that_could_not_be_read_is_not_cleaned_up(
+    s3: Any, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path))
+    for name in ("loaded", "refused"):
+        s3.put_object(Bucket=bucket, Key=f"in/{name}", Body=b"{}")
+    options = {
+        "cleanSource": "MOVE",
+        "cleanSource.moveDestination": f"s3://{bucket}/archive/",
+        "cleanSource.retentionDuration": "0 seconds",
+        "cleanSource.ledgerOf": "landing",
+    }
+    run = reader(f"s3://{bucket}/in/", tmp_path, **options)
+    end = plan(run)
+    books = tmp_path / "warehouse" / "bronze.db"
+    (etag,) = {item[2] for item in end["files"]}
+    ledger = [
+        {
+            "feed": "landing",
+            "container": bucket,
+            "item": f"in/{name}",
+            "version": etag,
+            "received": 1,
+            "kept": kept,
+        }
+        for name, kept in (("loaded", 1), ("refused", 0))
+    ]
+    write_deltalake(str(books / "ledger"), pa.Table.from_pylist(ledger))
+    plan(run, end)
+    assert set(contents(s3, bucket)) == {"archive/loaded", "in/refused"}
+    # Nor is it a failure, after which everything would wait.
+    progress = run.reportLatestOffset()
+    assert (progress["cleanedObjects"], progress["cleaningFailures"]) == (1, 0)
+
+
+def test_a_ledger_that_cannot_be_read_proves_nothing_and_stops_nothing(
+    s3: Any, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path))
+    s3.put_object(Bucket=bucket, Key="in/a", Body=b"{}")
+    log = tmp_path / "warehouse" / "bronze.db" / "ledger" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").write_text("no commit")
+    options = {
+        "cleanSource": "MOVE",
+        "cleanSource.moveDestination": f"s3://{bucket}/archive/",
+        "cleanSource.retentionDuration": "0 seconds",
+        "cleanSource.ledgerOf": "landing",
+    }
+    run = reader(f"s3://{bucket}/in/", tmp_path, **options)
+    end = plan(run)
+    assert plan(run, end) == end
+    assert set(contents(s3, bucket)) == {"in/a"}
+    assert run.reportLatestOffset()["cleaningFailures"] == 1
+
+
+def test_an_archived_object_which_nobody_could_read_stays(
+    s3: Any, bucket: str, tmp_path: Path
+) -> None:
+    for name, storage_class in (("a", "STANDARD"), ("b", "GLACIER"), ("c", "DEEP_ARCHIVE")):
+        s3.put_object(Bucket=bucket, Key=f"in/{name}", Body=b"{}", StorageClass=storage_class)
+    options = {
+        "cleanSource": "MOVE",
+        "cleanSource.moveDestination": f"s3://{bucket}/archive/",
+        "cleanSource.retentionDuration": "0 seconds",
+    }
+    run = reader(f"s3://{bucket}/in/", tmp_path, **options)
+    plan(run, plan(run))
+    listed = {item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]}
+    assert listed == {"archive/a", "in/b", "in/c"}
+    assert run.reportLatestOffset()["cleaningFailures"] == 0
 
 
 def test_an_object_written_again_with_the_same_bytes_is_not_deleted(s3: Any, bucket: str) -> None:
