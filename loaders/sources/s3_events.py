@@ -18,6 +18,25 @@ _DETAIL_VERSION = "0"
 _MAX_SIZE = 1 << 50  # bytes; more than S3 stores, and so few that sums of them stay numbers
 _CREATED = ("ObjectCreated:", "Object Created")
 _REMOVED = ("ObjectRemoved:", "LifecycleExpiration:", "Object Deleted")
+# These say nothing of which objects there are.
+_OTHERS = (
+    "IntelligentTiering",
+    "LifecycleTransition",
+    "ObjectAcl:",
+    "ObjectRestore:",
+    "ObjectTagging:",
+    "ReducedRedundancyLostObject",
+    "Replication:",
+    # EventBridge's own.
+    "Object ACL Updated",
+    "Object Access Tier Changed",
+    "Object Restore Completed",
+    "Object Restore Expired",
+    "Object Restore Initiated",
+    "Object Storage Class Changed",
+    "Object Tags Added",
+    "Object Tags Deleted",
+)
 _SNS_HANDSHAKES = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
@@ -48,7 +67,7 @@ class Notification:
 
     created, removed: in the order of the message.
     ignored: why (a part of) the message asks for nothing: ``s3_test_event``, ``no_records``, an
-        SNS handshake, or the names of events that neither create nor remove.
+        SNS handshake, or the names of those events known to neither create nor remove.
     error: why (a part of) the message could not be understood, or None. Its readable records are
         in `created` and `removed` all the same; the message must be kept.
     """
@@ -144,7 +163,7 @@ def _parse_record(record: Any) -> ObjectRef:
         size=_size(item),
         event_time=_time(record, "eventTime"),
         sequencer=_get(item, "sequencer", str, None) or None,
-        event_name=_get(record, "eventName", str).removeprefix("s3:"),
+        event_name=_event_name(record, "eventName").removeprefix("s3:"),
     )
 
 
@@ -165,9 +184,16 @@ def _parse_event(event: dict[str, Any]) -> Notification:
         size=_size(item),
         event_time=_time(event, "time"),
         sequencer=_get(item, "sequencer", str, None) or None,
-        event_name=_get(event, "detail-type", str),
+        event_name=_event_name(event, "detail-type"),
     )
     return _sort([ref], None)
+
+
+def _event_name(mapping: dict[str, Any], name: str) -> str:
+    event_name = _get(mapping, name, str)
+    if not event_name.removeprefix("s3:").startswith(_CREATED + _REMOVED + _OTHERS):
+        raise _UnreadableError(f"{name} is {event_name!r}, which is not known")
+    return event_name
 
 
 _REQUIRED = object()

@@ -243,6 +243,7 @@ TEST_EVENT = json.dumps(
         (sns(TEST_EVENT), "s3_test_event"),
         (records(), "no_records"),
         (records(s3_record(eventName="ObjectRestore:Completed")), "ObjectRestore:Completed"),
+        (records(s3_record(eventName="s3:LifecycleTransition")), "LifecycleTransition"),
         (
             records(
                 *(s3_record(eventName=f"ObjectTagging:{verb}") for verb in ("Put", "Put", "Del"))
@@ -290,6 +291,9 @@ def test_minor_event_versions_are_read(version):
         (records(s3_record(eventVersion=2)), "eventVersion must be a non-empty str, not 2"),
         (records(s3_record(eventSource="aws:sqs")), "eventSource is 'aws:sqs'"),
         (records(s3_record(eventName=REMOVE)), "eventName must be a non-empty str"),
+        (records(s3_record(eventName="ObjectMoved:Put")), "eventName is 'ObjectMoved:Put'"),
+        (records(s3_record(eventName="object created")), "eventName is 'object created'"),
+        (json.dumps(bridge_event(detail_type="Object Moved")), "detail-type is 'Object Moved'"),
         (records(s3_record(s3={"object": []})), "object must be a non-empty dict"),
         (records(s3_record(s3__bucket={"name": ""})), "name must be a non-empty str, not ''"),
         (records(s3_record(object__key="")), "key must be a non-empty str, not ''"),
