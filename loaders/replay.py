@@ -30,6 +30,7 @@ from loaders.feeds import Feed
 from loaders.kinds import Layout
 from loaders.session import ConfigurationError, lakehouse_root
 from loaders.sources.clients import ClientSettings, client_settings
+from loaders.sources.discovery import object_version
 from loaders.sources.objects import (
     ObjectGone,
     ObjectVersion,
@@ -149,11 +150,9 @@ def _in_place_of(row: Quarantined, records: Iterable[Record]) -> Reading:
 
 
 def _new_object(ref: ObjectRef, why_not: str | None, fetch: Fetch) -> Reading:
-    modified_ms = round(ref.event_time.timestamp() * 1000) if ref.event_time else 0
-    identity = (ref.bucket, ref.key, ref.etag or ref.version or "")
-    item = ObjectVersion(*identity, ref.size or 0, modified_ms, ref.version)
+    item = object_version(ref)
     records = [Record(0, b"", 0, why_not)] if why_not else fetch(item)
-    return Reading(*identity, item.size_bytes, modified_ms, records)
+    return Reading(*item[:3], item.size_bytes, item.modified_ms, records)
 
 
 # ---- staging
@@ -555,7 +554,7 @@ class _NewObjects:
     def __call__(self, refs: list[ObjectRef]) -> list[tuple[ObjectRef, str | None]]:
         from pyspark.sql import functions as F
 
-        found = {(ref.bucket, ref.key, ref.etag or ref.version or ""): ref for ref in refs}
+        found = {object_version(ref)[:3]: ref for ref in refs}
         found = {name: ref for name, ref in found.items() if self._is_wanted(ref)}
         known = self._spark.table(LEDGER).where(
             (F.col("feed") == self._feed) & F.col("item").isin([key for _, key, _ in found])

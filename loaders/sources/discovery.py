@@ -15,7 +15,7 @@ from typing import Any
 
 from loaders.sources.clients import ClientSettings, client
 from loaders.sources.object_state import Message, ObjectState
-from loaders.sources.objects import MESSAGE, Location, ObjectVersion, is_data, list_objects
+from loaders.sources.objects import BY_ID, MESSAGE, Location, ObjectVersion, is_data, list_objects
 from loaders.sources.s3_events import ObjectRef, parse_notification, sequencer_key
 
 _RECEIVERS = 4
@@ -208,7 +208,7 @@ class Notifications(Discovery):
             notification = parse_notification(body)
             self._count(message, is_readable=notification.error is None)
             named = [
-                (sequencer_key(ref.sequencer), _object_version(ref))
+                (sequencer_key(ref.sequencer), object_version(ref))
                 for ref in notification.created
                 if self._is_wanted(ref.bucket, ref.key)
             ]
@@ -382,11 +382,12 @@ def _now_ms() -> int:
     return time.time_ns() // 10**6
 
 
-def _object_version(ref: ObjectRef) -> ObjectVersion:
+def object_version(ref: ObjectRef) -> ObjectVersion:
+    """The object that an event speaks of."""
     return ObjectVersion(
         ref.bucket,
         ref.key,
-        ref.etag or ref.version or "",
+        ref.etag or (f"{BY_ID}{ref.version}" if ref.version else ""),
         ref.size or 0,
         round(ref.event_time.timestamp() * 1000) if ref.event_time else 0,
         ref.version,

@@ -35,14 +35,16 @@ OBJECT = "object"
 OVERWRITE = "overwrite"
 MESSAGE = "message"
 
+BY_ID = "id:"
+
 
 class ObjectVersion(NamedTuple):
     """One version of one object. (bucket, key, version) is its identity.
 
-    `version` is the eTag, which listings and notifications both know, and time of change and
-    size for a local file. `version_id` is what a notification named, in a bucket that keeps
-    versions. `kind` is OBJECT, or OVERWRITE for a later version that is reported and not read,
-    or MESSAGE for a notification that cannot be read.
+    `version` is the eTag, which listings and notifications both know, or BY_ID and the version id
+    where an event has no eTag, or time of change and size for a local file. `version_id` is what
+    a notification named, in a bucket that keeps versions. `kind` is OBJECT, or OVERWRITE for a
+    later version that is reported and not read, or MESSAGE for a notification that cannot be read.
     """
 
     bucket: str
@@ -255,7 +257,9 @@ def read_object(item: ObjectVersion, settings: ClientSettings) -> Iterator[bytes
         yield from _read_file(item)
         return
     which = {"VersionId": item.version_id} if item.version_id else {}
-    if item.version:
+    if item.version.startswith(BY_ID):
+        which = {"VersionId": item.version.removeprefix(BY_ID)}
+    elif item.version:
         which["IfMatch"] = f'"{item.version}"'
     with _refusals_as_such(), _gone_as_such():
         response = client("s3", settings).get_object(Bucket=item.bucket, Key=item.key, **which)
