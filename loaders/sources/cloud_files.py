@@ -228,7 +228,8 @@ class CloudFiles(DataSource):
             ),
             clean_up=_clean_up(self.options, self.location),
         )
-        return ObjectStreamReader(settings, self._discovery(), self._row_format(schema))
+        rows = self._row_format(schema)
+        return ObjectStreamReader(settings, self._discovery(rows), rows)
 
     def _row_format(self, schema: StructType) -> RowFormat:
         if self.format == "records":
@@ -259,7 +260,7 @@ class CloudFiles(DataSource):
             evolution = Evolution(self._typed, store, frozenset(own))
         return JsonRows(schema, rescued, evolution)
 
-    def _discovery(self) -> partial[Discovery]:
+    def _discovery(self, rows: RowFormat) -> partial[Discovery]:
         allow_overwrites = flag_option(self.options, "cloudFiles.allowOverwrites", default=False)
         interval = interval_option(self.options, "cloudFiles.backfillInterval")
         if self._uses_notifications:
@@ -270,6 +271,7 @@ class CloudFiles(DataSource):
                 allow_overwrites,
                 listing=Listing(self.location, self.client, allow_overwrites),
                 backfill_seconds=interval,
+                keeps_unreadable=rows.keeps_errors,
             )
         return partial(Listing, self.location, self.client, allow_overwrites)
 

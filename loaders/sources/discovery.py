@@ -104,7 +104,8 @@ class Notifications(Discovery):
     its objects are known as read. A message that cannot be read becomes an object of its own, so
     that it ends in quarantine with its body, and is deleted after that. So none is received over
     and over, unless the loader dies over and over while it holds it: then the queue's redrive
-    policy takes it away, and the backlog shows it as a dead letter.
+    policy takes it away, and the backlog shows it as a dead letter. The same becomes of one that
+    cannot be read where the rows have no place for its body.
 
     Args:
         listing: how to list the location. That is done once, for what was there before the queue,
@@ -112,6 +113,7 @@ class Notifications(Discovery):
             the backfill interval has passed, for what no message told of. None: whatever the
             messages name is read, and nothing is listed.
         backfill_seconds: the interval, or None: never again.
+        keeps_unreadable: whether the rows have a place for a message that cannot be read.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class Notifications(Discovery):
         *,
         listing: Listing | None = None,
         backfill_seconds: int | None = None,
+        keeps_unreadable: bool = True,
         wait_seconds: int = 1,
     ) -> None:
         self.queue_url = queue_url
@@ -129,12 +132,14 @@ class Notifications(Discovery):
         self.allow_overwrites = allow_overwrites
         self.listing = listing
         self.backfill_seconds = backfill_seconds
+        self.keeps_unreadable = keeps_unreadable
         self.wait_seconds = wait_seconds
         self._heartbeat: threading.Thread | None = None
         self._stopped = threading.Event()
         self._receipts: dict[str, tuple[str, int]] = {}  # and when the message was sent, ms
         # Since the start of the query.
-        self._counts = {"redeliveredMessages": 0, "mostReceives": 0, "unreadableMessages": 0}
+        self._counts = {"redeliveredMessages": 0, "mostReceives": 0}
+        self._unreadable: set[str] = set()
         self._dead_letter_url: str | None = None
         self._first_look_ms: int | None = None  # by SQS's clock, as are the times of sending
         self._lock = threading.Lock()
@@ -199,14 +204,12 @@ class Notifications(Discovery):
         return [message for batch in batches for message in batch]
 
     def _note(self, state: ObjectState, messages: list[dict[str, Any]]) -> None:
-        with self._lock:
-            self._receipts |= {m["MessageId"]: (m["ReceiptHandle"], _sent_ms(m)) for m in messages}
         noted = []
         found: list[tuple[str, ObjectVersion]] = []
         for message in messages:
             body = message["Body"]
             notification = parse_notification(body)
-            self._count(message, is_readable=notification.error is None)
+            self._count(message)
             named = [
                 (sequencer_key(ref.sequencer), object_version(ref))
                 for ref in notification.created
@@ -215,7 +218,21 @@ class Notifications(Discovery):
             found += named
             objects = [item for _, item in named]
             if notification.error is not None:
+                self._unreadable.add(message["MessageId"])
+                if not self.keeps_unreadable:
+                    log.warning(
+                        "message %s cannot be read and stays in the queue, as the schema has no "
+                        "column for rescued data: %s",
+                        message["MessageId"],
+                        notification.error,
+                    )
+                    continue
                 objects.append(unreadable_message(self.queue_url, message))
+            with self._lock:
+                self._receipts[message["MessageId"]] = (
+                    message["ReceiptHandle"],
+                    _sent_ms(message),
+                )
             kept_body = body if notification.error is not None else None
             noted.append(Message(message["MessageId"], objects, kept_body))
         # Messages come in any order; the versions of a key are noted in that of their writing. (A
@@ -224,11 +241,10 @@ class Notifications(Discovery):
         state.discover((item for _, item in found), allow_overwrites=self.allow_overwrites)
         state.note_messages(noted, allow_overwrites=self.allow_overwrites)
 
-    def _count(self, message: Mapping[str, Any], *, is_readable: bool) -> None:
+    def _count(self, message: Mapping[str, Any]) -> None:
         receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
         self._counts["redeliveredMessages"] += receives > 1
         self._counts["mostReceives"] = max(self._counts["mostReceives"], receives)
-        self._counts["unreadableMessages"] += not is_readable
 
     def _is_wanted(self, bucket: str, key: str) -> bool:
         if self.listing is None:
@@ -338,6 +354,7 @@ class Notifications(Discovery):
             "queueMessagesInFlight": int(attributes["ApproximateNumberOfMessagesNotVisible"]),
             "deadLetterMessages": self._dead_letters(attributes.get("RedrivePolicy")),
             **self._counts,
+            "unreadableMessages": len(self._unreadable),
             # Of those received here: SQS tells the age of what waits to CloudWatch only.
             "oldestMessageSentMs": min(sent_ms, default=None),
         }

@@ -26,6 +26,8 @@ class RowFormat(ABC):
     """How a source presents records as rows."""
 
     evolution: Evolution | None = None
+    keeps_errors: bool = True
+    """Whether what cannot be read stands in the rows, with its bytes."""
 
     @abstractmethod
     def batches(self, objects: ObjectRecords) -> Iterator[pa.RecordBatch]:
@@ -219,6 +221,7 @@ class JsonRows(RowFormat):
     ) -> None:
         self.schema = schema
         self.evolution = evolution
+        self.keeps_errors = rescued_column in schema.names
         self._rescued_column = rescued_column
 
     def batches(self, objects: ObjectRecords) -> Iterator[pa.RecordBatch]:

@@ -70,11 +70,12 @@ class S3Sqs(DataSource):
             max_files=positive_option(self.options, "maxFilesPerTrigger"),
             max_bytes=byte_option(self.options, "maxBytesPerTrigger"),
         )
+        rows = JsonRows(schema) if self.options["fileFormat"] == "json" else RecordRows()
         discovery = partial(
             Notifications,
             self.options["queueUrl"],
             client,
             flag_option(self.options, "allowOverwrites", default=False),
+            keeps_unreadable=rows.keeps_errors,
         )
-        rows = JsonRows(schema) if self.options["fileFormat"] == "json" else RecordRows()
         return ObjectStreamReader(settings, discovery, rows)

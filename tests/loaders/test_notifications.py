@@ -12,13 +12,23 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from pyspark.sql.streaming.datasource import ReadAllAvailable
+from pyspark.sql.types import StringType, StructField, StructType
 
 from loaders.sources import discovery
+from loaders.sources.cloud_files import CloudFiles
 from loaders.sources.discovery import Notifications
 from loaders.sources.object_state import ObjectState
 from loaders.sources.object_stream import ObjectStreamReader, StreamSettings
-from loaders.sources.objects import OBJECT, OVERWRITE, ObjectGone, ObjectVersion, read_object
+from loaders.sources.objects import (
+    MESSAGE,
+    OBJECT,
+    OVERWRITE,
+    ObjectGone,
+    ObjectVersion,
+    read_object,
+)
 from loaders.sources.row_formats import RecordRows
+from loaders.sources.s3_sqs import S3Sqs
 
 MAX_RECEIVES = 3
 
@@ -147,6 +157,43 @@ def test_a_message_that_cannot_be_read_is_counted_and_received_once(queue: Queue
     shown = loader.backlog(state)
     assert (shown["unreadableMessages"], shown["redeliveredMessages"]) == (1, 0)
     assert (shown["queueMessages"], shown["queueMessagesInFlight"]) == (0, 0)
+
+
+@pytest.mark.parametrize("source", ["s3-sqs", "cloudFiles"])
+def test_a_message_that_the_schema_has_no_place_for_goes_to_the_dead_letters(
+    queue: Queue, bucket: str, soon: None, tmp_path: Path, source: str
+) -> None:
+    queue.announce("a.json", bucket=bucket)
+    queue.sqs.send_message(QueueUrl=queue.url, MessageBody="not json")
+
+    def reader(columns: list[str]) -> ObjectStreamReader:
+        state = str(tmp_path / "-".join(columns))
+        if source == "s3-sqs":
+            made = S3Sqs({"fileFormat": "json", "queueUrl": queue.url, "stateLocation": state})
+        else:
+            options = {"useNotifications": "true", "queueUrl": queue.url, "schemaLocation": state}
+            named = {f"cloudFiles.{name}": value for name, value in options.items()}
+            made = CloudFiles({"path": f"s3://{bucket}/", "cloudFiles.format": "json", **named})
+        return made.streamReader(StructType([StructField(name, StringType()) for name in columns]))
+
+    run = reader(["n"])
+    start = run.initialOffset()
+    end = run.latestOffset(start, ReadAllAvailable())
+    assert [item[1] for item in end["files"]] == ["a.json"]
+    for _ in range(MAX_RECEIVES):
+        assert run.latestOffset(end, ReadAllAvailable()) == end
+    shown = run.reportLatestOffset()
+    names = ("queueMessages", "queueMessagesInFlight", "deadLetterMessages", "unreadableMessages")
+    assert [shown[name] for name in names] == [0, 0, 1, 1]
+    run.stop()
+
+    (dead,) = queue.sqs.receive_message(QueueUrl=queue.dead, MaxNumberOfMessages=10)["Messages"]
+    assert dead["Body"] == "not json"
+    queue.sqs.send_message(QueueUrl=queue.url, MessageBody="not json")
+    keeping = reader(["n", "_rescued_data"])
+    end = keeping.latestOffset(keeping.initialOffset(), ReadAllAvailable())
+    assert [ObjectVersion(*item).kind for item in end["files"]] == [MESSAGE]
+    keeping.stop()
 
 
 def test_a_queue_without_a_dead_letter_queue_shows_none(queue: Queue) -> None:
