@@ -24,7 +24,8 @@ An offset is a JSON object:
     stream, created    the stream's name and creation time (ms); a recreated stream is refused
     shards             position by shard id, as sources/shards.py says
     batch              [first, last, count] by shard id: the batch that ends at this offset
-    losses             how often records were found to have expired unread (failOnDataLoss=false)
+    losses             how often records were found to have expired unread (failOnDataLoss=false);
+                       those of a batch that ran again are counted in the next one
 """
 
 from __future__ import annotations
@@ -270,6 +271,7 @@ class KinesisReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             except DataLoss as loss:
                 if self.settings.fail_on_data_loss:
                     raise
+                # The planner, who looked before, counts it.
                 log.warning("%s; going on, because failOnDataLoss is false", loss)
 
 

@@ -200,6 +200,14 @@ class KinesisClient:
             pass
         return False
 
+    def keeps(self, shard_id: str, sequence: str) -> bool:
+        """The same, asked again while there are too many such calls.
+
+        Raises:
+            KinesisError: there are too many for long.
+        """
+        return self._patiently(lambda: self.has_record(shard_id, sequence))
+
     def read_range(
         self, shard_id: str, first: str, last: str, count: int
     ) -> Iterator[pa.RecordBatch]:

@@ -154,6 +154,7 @@ class Planner:
         self._behind_ms: dict[str, int] = {}
         self._empty_pages: dict[str, int] = {}  # in a row, of closed shards
         self._losses = 0
+        self._replayed: tuple[dict, int] | None = None  # where such a batch ends, and its losses
         self._start: dict | None = None
         self._tips: dict[str, Tip] | None = None  # of an AvailableNow run
         self._ended: set[str] = set()  # shards that such a run has read to their tips
@@ -208,6 +209,8 @@ class Planner:
         """
         self._check(start)
         self._losses = start["losses"]
+        if self._replayed is not None and self._replayed[0] == start:
+            self._losses += self._replayed[1]
         positions, batch = self._read(self._follow(start["shards"]), budget)
         if not graph.is_progress(start["shards"], positions) and self._losses == start["losses"]:
             return start
@@ -222,6 +225,9 @@ class Planner:
         """
         self._check(end)
         is_kept = end["batch"] == self._batch.extents
+        if not is_kept and not self._fail_on_data_loss:
+            # The end of a batch that runs again is logged: its losses are counted in the next one.
+            self._replayed = (end, self._lost_of(end["batch"]))
         ranges = []
         for shard_id, extent in end["batch"].items():
             shard = self._shards.get(shard_id)
@@ -232,6 +238,15 @@ class Planner:
             else:
                 ranges.append(Range(shard_id, hash_keys, *extent, records=None))
         return ranges
+
+    def _lost_of(self, extents: dict[str, list]) -> int:
+        """Of how many shards records expired that are to be read again: the oldest go first."""
+
+        def is_lost(extent: tuple[str, list]) -> bool:
+            shard_id, (first, *_) = extent
+            return not self._client.keeps(shard_id, first)
+
+        return sum(self._pool.map(is_lost, extents.items()))
 
     def lag(self) -> dict | None:
         """How far the last read of each shard was behind its tip; None before the first."""

@@ -263,6 +263,26 @@ def test_a_batch_that_runs_again_goes_on_with_what_is_left_if_loss_is_accepted()
     assert query.start().pairs() == left
 
 
+def test_what_a_batch_lost_that_runs_again_is_counted_once_with_the_next_one() -> None:
+    stream = FakeKinesis(2)
+    put(stream, 10)
+    stream.clock.wait(HOUR_S)
+    put(stream, 10, start=10)
+    query = a_query(stream, failOnDataLoss="false").start()
+    query.plan()
+    stream.clock.wait(23.5 * HOUR_S)
+    stream.expire()
+    query.start()
+    assert query.offset()["losses"] == 0  # as it was logged
+
+    query.plan()
+    query.start()  # the next one, in which nothing expired, runs again
+    query.run()
+
+    assert query.offset()["losses"] == 2  # one a shard
+    assert query.reader.reportLatestOffset()["losses"] == 2
+
+
 def test_two_uses_of_a_batch_read_the_stream_once() -> None:
     stream = FakeKinesis(1)
     pairs = put(stream, 10)
