@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ _SMALL_OBJECT_BYTES = 1 << 20
 class StreamSettings:
     """What a source's options say about planning and reading."""
 
-    client: ClientSettings
+    client: ClientSettings = field(repr=False)  # may hold secrets
     state_folder: Path
     max_files: int | None
     max_bytes: int | None

@@ -7,6 +7,7 @@ column.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import uuid
@@ -265,7 +266,7 @@ class BucketSchemas(SchemaStore):
 
     bucket: str
     prefix: str
-    client: ClientSettings
+    client: ClientSettings = dataclasses.field(repr=False)  # may hold secrets
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix.rstrip('/')}"
