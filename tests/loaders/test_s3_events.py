@@ -1,6 +1,7 @@
 """Notifications: every shape in which an object event reaches a queue."""
 
 import json
+import string
 from datetime import UTC, datetime
 from urllib.parse import quote_plus
 
@@ -358,6 +359,119 @@ def test_no_message_raises(data):
 @given(st.binary() | st.text())
 def test_no_bytes_raise(body):
     assert parse_notification(body).error is not None
+
+
+# Against a slow, plainly right reference.
+
+NAMES = {
+    "created": ["ObjectCreated:Put", "ObjectCreated:Copy", "Object Created"],
+    "removed": ["ObjectRemoved:Delete", "LifecycleExpiration:Delete", "Object Deleted"],
+    "ignored": ["ObjectTagging:Put", "ObjectAcl:Put", "LifecycleTransition", "Object Tags Added"],
+    "unknown": ["ObjectMoved:Put", "Object", "objectcreated:put", "Created"],
+}
+
+
+def form_decoded(text):
+    """The text without its form encoding; None where that is no UTF-8."""
+    found, at = b"", 0
+    while at < len(text):
+        digits = text[at + 1 : at + 3]
+        if text[at] == "%" and len(digits) == 2 and set(digits) <= set(string.hexdigits):
+            found += bytes([int(digits, 16)])
+            at += 3
+        else:
+            found += (" " if text[at] == "+" else text[at]).encode()
+            at += 1
+    try:
+        return found.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def events_of(message):
+    """(name, bucket, key or None, version, eTag, size, second) of each event."""
+    while "Message" in message:
+        message = json.loads(message["Message"])
+    if "Records" in message:
+        for record in message["Records"]:
+            item = record["s3"]["object"]
+            yield (
+                record["eventName"],
+                record["s3"]["bucket"]["name"],
+                form_decoded(item["key"]),
+                item["versionId"] or None,
+                item["eTag"] or None,
+                item["size"],
+                record["eventTime"][:19],
+            )
+    else:
+        item = message["detail"]["object"]
+        yield (
+            message["detail-type"],
+            message["detail"]["bucket"]["name"],
+            item["key"],
+            item["version-id"] or None,
+            item["etag"] or None,
+            item["size"],
+            message["time"][:19],
+        )
+
+
+def reference(message):
+    """The events of each kind; those of no known kind, or without a key, are unknown."""
+    said = {kind: [] for kind in NAMES}
+    for event in events_of(message):
+        kind = next(kind for kind, names in NAMES.items() if event[0] in names)
+        said["unknown" if event[2] is None else kind].append(event)
+    return said
+
+
+def event_of(ref):
+    second = ref.event_time.isoformat()[:19]
+    return ref.event_name, ref.bucket, ref.key, ref.version, ref.etag, ref.size, second
+
+
+event_names = st.sampled_from([name for names in NAMES.values() for name in names])
+maybe = st.none() | st.just("") | st.text("abc123", min_size=1, max_size=4)
+
+
+@st.composite
+def messages(draw):
+    """Events of any kind, in any shape."""
+
+    def one(shape, prefix, id_name, etag_name):
+        return shape(
+            **{
+                prefix: draw(event_names),
+                "object__key": draw(st.text("ab+%2B0C3Fü ", min_size=1, max_size=8)),
+                f"object__{id_name}": draw(maybe),
+                f"object__{etag_name}": draw(maybe),
+                "object__size": draw(st.none() | st.integers(0, 9)),
+            }
+        )
+
+    if draw(st.booleans()):
+        count = draw(st.integers(1, 4))
+        message = {
+            "Records": [one(s3_record, "eventName", "versionId", "eTag") for _ in range(count)]
+        }
+    else:
+        message = one(bridge_event, "detail-type", "version-id", "etag")
+    for _ in range(draw(st.integers(0, 2))):
+        message = json.loads(sns(json.dumps(message)))
+    return message
+
+
+@settings(UNTIMED, max_examples=300)
+@given(messages())
+def test_messages_are_read_as_a_slow_reference_reads_them(message):
+    found = parse_notification(json.dumps(message))
+    said = reference(message)
+    assert list(map(event_of, found.created)) == said["created"]
+    assert list(map(event_of, found.removed)) == said["removed"]
+    names = dict.fromkeys(name for name, *_ in said["ignored"])
+    assert found.ignored == (",".join(names) or None)
+    assert (found.error is not None) == bool(said["unknown"])
 
 
 # Sequencers.
