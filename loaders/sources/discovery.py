@@ -79,6 +79,7 @@ class Listing(Discovery):
         state.note("by_queue", False)
 
     def skip_existing(self, state: ObjectState) -> int:
+        self._has_looked = True
         skipped = 0
         for page in list_objects(self.location, self.settings):
             state.mark_planned(page)

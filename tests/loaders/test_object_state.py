@@ -160,6 +160,17 @@ def test_available_now_ends_at_what_was_there_when_it_began(tmp_path: Path) -> N
     assert [Path(item[1]).name for item in two["files"]] == ["late"]
 
 
+def test_available_now_ends_at_what_was_there_also_when_that_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+    run = reader(folder, tmp_path, **{"cloudFiles.includeExistingFiles": "false"})
+    run.prepareForTriggerAvailableNow()
+    one = run.latestOffset(run.initialOffset(), ReadMaxFiles(5))
+    (folder / "late").write_text("1")
+    assert run.latestOffset(one, ReadMaxFiles(5)) == one
+
+
 def test_two_queries_over_one_folder_do_not_share_what_they_have_seen(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a").write_text("1")
