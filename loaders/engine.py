@@ -164,7 +164,7 @@ class Engine:
         self.cycles: Cycles | None = None
         self._publisher: Publisher | None = None
         self._told: Sequence[ToldModel] = ()
-        self._is_untold = True  # what was built before this start
+        self._put = self._told  # those whose rows are all in the outbox
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -261,28 +261,27 @@ class Engine:
     def _cycle(self) -> str | None:
         """A cycle, and after it what the built models have to tell."""
         done = self.cycles.step()
-        publisher = self._publisher
-        if publisher is not None and (done is not None or self._is_untold):
-            self._is_untold = True
-            for model in self._told:
+        told, publisher = self._told, self._publisher
+        # Of a new list, what was built before it too.
+        if done is not None or self._put is not told:
+            self._put = ()
+            for model in told:
                 if self._spark.catalog.tableExists(model.relation) and put_told(
                     publisher.spark, model
                 ):
                     publisher.note_mail()
-            self._is_untold = False
+            self._put = told
         return done
 
     def _start_live(self, models: Sequence[LiveModel], told: Sequence[ToldModel]) -> None:
         idle = idle_tables(self._feeds)
         models = [model for model in models if {each.table.lower() for each in model.inputs} - idle]
-        # dbt changes settings of the engine's own session.
-        publisher = Publisher(self._spark.newSession())
-        report = publisher.noting(self._tell)
-        if told:
-            ensure_outbox(publisher.spark)
-            self._told, self._publisher = told, publisher
         if told or any(model.sink for model in models):
-            self._supervisor.start([Step("publish", "publish", publisher.step, LOOK_PAUSE_S)])
+            publisher = self._publishing()
+            if told:
+                ensure_outbox(publisher.spark)
+                self._told = told
+        report = self._publisher.noting(self._tell) if self._publisher else self._tell
         self._supervisor.start(
             Stream(
                 "live",
@@ -292,6 +291,15 @@ class Engine:
             )
             for model in models
         )
+
+    def _publishing(self) -> Publisher:
+        """The publisher, which is started when there is something to tell for the first time."""
+        if self._publisher is None:
+            # dbt changes settings of the engine's own session.
+            self._publisher = Publisher(self._spark.newSession())
+            step = Step("publish", "publish", self._publisher.step, LOOK_PAUSE_S)
+            self._supervisor.start([step])
+        return self._publisher
 
     def _tell(self, said: LiveBatch | LiveNotice) -> None:
         if isinstance(said, LiveNotice):
@@ -322,8 +330,8 @@ def idle_tables(feeds: Sequence[Feed]) -> set[str]:
 class Models(Task):
     """Reads the dbt project, then has what needs it started: live models, and the steps.
 
-    A live model that cannot be run as a stream stops none of the steps; it is said again until it
-    is mended.
+    A live model that cannot be run as a stream stops neither the steps nor the other live models;
+    it is said again until it is mended.
     """
 
     def __init__(
@@ -336,22 +344,35 @@ class Models(Task):
         self._cycles = cycles
         self._start_steps: Callable[[], None] | None = start_steps
         self._start_live = start_live
+        self._started: set[str] = set()
 
     def run(self, stop: threading.Event, worked: Callable[[str | None], None]) -> None:
         try:
-            with self._cycles.dbt() as project:
-                project.parse()
-                # What they read besides tables, views, has to be compiled too.
-                compiled = project.run("compile", "--select", "+config.materialized:stream")
-                bad = [result.problem for result in compiled if result.is_bad]
-                manifest = project.manifest()
-                models, told = live_models(manifest), told_models(manifest)
+            models, told, problems = self._read()
         finally:
             if self._start_steps:
                 self._start_steps()
                 self._start_steps = None
-        if bad:
-            raise EngineError("; ".join(bad))
-        self._start_live(models, told)
+        self._start_live([model for model in models if model.name not in self._started], told)
+        self._started |= {model.name for model in models}
+        if problems:
+            raise EngineError("; ".join(problems))
         worked(f"{len(models)} live models")
         stop.wait()
+
+    def _read(self) -> tuple[list[LiveModel], list[ToldModel], list[str]]:
+        """The models that can be run, and what is wrong with the others."""
+        with self._cycles.dbt() as project:
+            # A project that is read anew owes every model a run.
+            if project.has_changed():
+                project.parse()
+            # What they read besides tables, views, has to be compiled too.
+            compiled = project.run("compile", "--select", "+config.materialized:stream")
+            manifest = project.manifest()
+        failed = {each.name for each in compiled if each.is_bad or each.is_skipped}
+        unfit: dict[str, str] = {}
+        models = [each for each in live_models(manifest, unfit) if each.name not in failed]
+        told = told_models(manifest, unfit)
+        problems = [each.problem for each in compiled if each.is_bad]
+        problems += [said for name, said in unfit.items() if name not in failed]
+        return models, told, problems

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from loaders.session import ConfigurationError
+
+Made = TypeVar("Made")
 
 # What macros/live/stream.sql renders: (select * from R /* stream */ where …) /* watermark … */
 _INPUT = re.compile(
@@ -156,48 +158,82 @@ class ToldModel:
     sink: SnsSink
 
 
-def told_models(manifest: Mapping[str, Any]) -> list[ToldModel]:
+def told_models(
+    manifest: Mapping[str, Any], problems: dict[str, str] | None = None
+) -> list[ToldModel]:
     """The models that dbt builds and that have a sink with a topic, sorted by name.
 
+    Args:
+        problems: gets what is wrong with models, by name, and the others are returned.
+
     Raises:
-        ConfigurationError: a sink cannot be used; the message names the model and what is wrong.
+        ConfigurationError: without `problems`: a sink cannot be used; the message names the model
+            and what is wrong.
     """
-    found = []
-    for node in manifest["nodes"].values():
-        if node["resource_type"] != "model" or node["config"]["materialized"] == "stream":
-            continue
-        columns = _columns(node)
-        names = {column.name for column in columns}
-        if (sink := _sink(node, names)) is None:
-            continue
-        key, prune_by = node["config"]["meta"].get("grain", []), node["config"].get("prune_by")
-        if prune_by not in key or not set(key) <= names:
-            raise ConfigurationError(
-                f"{node['name']}: to be told of it needs meta.grain, columns of its own, and "
-                "prune_by, the one of them that holds the time"
-            )
-        relation = f"{node['schema']}.{node['alias']}"
-        found.append(ToldModel(node["name"], relation, columns, tuple(key), prune_by, sink))
-    return sorted(found, key=lambda model: model.name)
+    found = _of_each(_models(manifest, streamed=False), _told_model, problems)
+    return [model for model in found if model is not None]
 
 
-def live_models(manifest: Mapping[str, Any]) -> list[LiveModel]:
+def live_models(
+    manifest: Mapping[str, Any], problems: dict[str, str] | None = None
+) -> list[LiveModel]:
     """The streaming models of a project, sorted by name.
 
     Args:
         manifest: target/manifest.json of a dbt command that compiles (`compile`, `build`).
+        problems: gets what is wrong with models, by name, and the others are returned.
 
     Raises:
-        ConfigurationError: a model's config, or what it reads, cannot be run as a stream; the
-            message names the model, what is wrong and what to do.
+        ConfigurationError: without `problems`: a model's config, or what it reads, cannot be run
+            as a stream; the message names the model, what is wrong and what to do.
     """
     nodes = {**manifest["nodes"], **manifest["sources"]}
+    return _of_each(
+        _models(manifest, streamed=True), lambda node: _live_model(node, nodes), problems
+    )
+
+
+def _models(manifest: Mapping[str, Any], *, streamed: bool) -> list[Mapping[str, Any]]:
+    """The nodes of models that are streams, or of those that are none, sorted by name."""
     found = [
-        _live_model(node, nodes)
+        node
         for node in manifest["nodes"].values()
-        if node["resource_type"] == "model" and node["config"]["materialized"] == "stream"
+        if node["resource_type"] == "model"
+        and (node["config"]["materialized"] == "stream") == streamed
     ]
-    return sorted(found, key=lambda model: model.name)
+    return sorted(found, key=lambda node: node["name"])
+
+
+def _of_each(
+    nodes: Iterable[Mapping[str, Any]],
+    make: Callable[[Mapping[str, Any]], Made],
+    problems: dict[str, str] | None,
+) -> list[Made]:
+    """What is made of each node, but for those with a problem; None: the first one is raised."""
+    made = []
+    for node in nodes:
+        try:
+            made.append(make(node))
+        except ConfigurationError as error:
+            if problems is None:
+                raise
+            problems[node["name"]] = str(error)
+    return made
+
+
+def _told_model(node: Mapping[str, Any]) -> ToldModel | None:
+    columns = _columns(node)
+    names = {column.name for column in columns}
+    if (sink := _sink(node, names)) is None:
+        return None
+    key, prune_by = node["config"]["meta"].get("grain", []), node["config"].get("prune_by")
+    if prune_by not in key or not set(key) <= names:
+        raise ConfigurationError(
+            f"{node['name']}: to be told of it needs meta.grain, columns of its own, and "
+            "prune_by, the one of them that holds the time"
+        )
+    relation = f"{node['schema']}.{node['alias']}"
+    return ToldModel(node["name"], relation, columns, tuple(key), prune_by, sink)
 
 
 def _live_model(node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> LiveModel:
