@@ -6,6 +6,7 @@ supervisor (tasks.py) keeps each going whatever becomes of the others.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -159,7 +160,6 @@ class Engine:
         self._started_at = datetime.now(UTC)
         self._state = STARTING
         self._supervisor = Supervisor(self._prepare_thread, changed=changed)
-        self._starting_query = threading.Lock()
         self._spark: SparkSession
         self.cycles: Cycles | None = None
         self._publisher: Publisher | None = None
@@ -177,9 +177,7 @@ class Engine:
                 self._root.note_jvm(process.pid)
             # dbt changes settings of its session between batches; streams have one of their own.
             streams = self._spark.newSession()
-            for feed in self._feeds:
-                ensure_tables(streams, destination_of(feed), kind_of_feed(feed))
-                finish_interrupted_replay(streams, feed)
+            make_ready(streams, self._feeds)
             listener = stack.enter_context(
                 listening(streams, self._root.path, self._feeds, once=False)
             )
@@ -193,7 +191,7 @@ class Engine:
             )
             self._supervisor.start(
                 [
-                    *(self._feed_task(streams, feed, report) for feed in self._feeds),
+                    *feed_tasks(streams, self._feeds, report),
                     Models(self.cycles, self._start_steps, self._start_live),
                 ]
             )
@@ -238,15 +236,6 @@ class Engine:
     def _prepare_thread(self, task: Task) -> None:
         # A pool each: a large batch of one task does not hold up the small ones of the others.
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", task.name)
-
-    def _feed_task(
-        self, session: SparkSession, feed: Feed, report: Callable[[BatchReport], None]
-    ) -> Task:
-        def begin() -> StreamingQuery:
-            with self._starting_query:
-                return start(session, feed, report, once=False)
-
-        return Stream("feed", feed.name, begin)
 
     def _start_steps(self) -> None:
         cycles = self.cycles
@@ -316,6 +305,33 @@ class Engine:
             note_run(path, operation, begun)
             done.append(operation.name)
         return ", ".join(done) or None
+
+
+def make_ready(session: SparkSession, feeds: Iterable[Feed]) -> None:
+    """Make the feeds' tables, and finish their replays while no query writes to what they share.
+
+    A feed that cannot be made ready keeps back no other: its own task tries again, and says why.
+    """
+    for feed in feeds:
+        try:
+            ensure_tables(session, destination_of(feed), kind_of_feed(feed))
+            finish_interrupted_replay(session, feed)
+        except Exception as error:
+            logging.getLogger(__name__).debug("feed %s", feed.name, exc_info=error)
+
+
+def feed_tasks(
+    session: SparkSession, feeds: Iterable[Feed], report: Callable[[BatchReport], None]
+) -> list[Task]:
+    """A task for each feed; their queries start one at a time."""
+    starting = threading.Lock()
+
+    def begin(feed: Feed) -> StreamingQuery:
+        with starting:
+            finish_interrupted_replay(session, feed)
+            return start(session, feed, report, once=False)
+
+    return [Stream("feed", feed.name, partial(begin, feed)) for feed in feeds]
 
 
 def idle_tables(feeds: Sequence[Feed]) -> set[str]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
+from loaders import engine
 from loaders.dbt_project import Result
-from loaders.engine import EngineError, Models
+from loaders.destinations import destination_of
+from loaders.engine import EngineError, Models, feed_tasks, make_ready
+from loaders.feeds import read_feeds
+from loaders.tasks import Supervisor, TaskStatus
 
 STREAM = (
     "(select * from bronze.events /* stream */ where true) "
@@ -136,3 +142,76 @@ def test_what_is_tried_again_reads_the_project_and_starts_a_model_once() -> None
     assert started.run() == "2 live models"
     assert project.readings == 2
     assert (started.steps, started.live) == (1, [["good"], [], ["late"]])
+
+
+class PlayedQuery:
+    """A query that does nothing until it is stopped."""
+
+    def __init__(self) -> None:
+        self.lastProgress = None
+        self.isActive = False
+        self._ended = threading.Event()
+
+    def awaitTermination(self, timeout: float) -> bool:
+        return self._ended.wait(timeout)
+
+    def stop(self) -> None:
+        self._ended.set()
+
+
+BAD, GOOD = (read_feeds()[name] for name in ("stocks_daily_prices", "stocks_fundamentals"))
+
+
+class PlayedFeeds:
+    """Feeds of which one is broken in one of its deeds; `done` has the deeds that went well."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.started: queue.Queue[str] = queue.Queue()
+        self.breaks = 2
+        self._broken = broken
+        for name in ("ensure_tables", "finish_interrupted_replay", "start"):
+            monkeypatch.setattr(engine, name, partial(self._do, name))
+
+    def _do(self, deed: str, _: Any, of: Any, *rest: Any, **options: Any) -> PlayedQuery:
+        is_bad = getattr(of, "tables", None) == destination_of(BAD).tables or of is BAD
+        if deed == self._broken and is_bad and self.breaks:
+            self.breaks -= 1
+            raise OSError("its staged rows are gone")
+        self.done.append((deed, (BAD if is_bad else GOOD).name))
+        if deed == "start":
+            self.started.put(of.name)
+        return PlayedQuery()
+
+
+@pytest.mark.parametrize("broken", ["ensure_tables", "finish_interrupted_replay"])
+def test_a_feed_that_cannot_be_made_ready_keeps_back_no_other(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    feeds = PlayedFeeds(monkeypatch, broken)
+    make_ready(None, [BAD, GOOD])
+    assert [deed for deed, feed in feeds.done if feed == GOOD.name] == [
+        "ensure_tables",
+        "finish_interrupted_replay",
+    ]
+    assert ("finish_interrupted_replay", BAD.name) not in feeds.done
+
+
+def test_a_replay_that_failed_at_the_start_is_the_feeds_failure_and_comes_before_its_query(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feeds = PlayedFeeds(monkeypatch, "finish_interrupted_replay")
+    make_ready(None, [BAD, GOOD])
+    feeds.done.clear()
+    failed: queue.Queue[TaskStatus] = queue.Queue()
+    supervisor = Supervisor(pause_after=lambda failures: 0.0, changed=failed.put)
+    supervisor.start(feed_tasks(None, [BAD, GOOD], print))
+    status = failed.get(timeout=30)
+    assert (status.name, status.error) == (BAD.name, "its staged rows are gone")
+    assert {feeds.started.get(timeout=30) for _ in range(2)} == {BAD.name, GOOD.name}
+    assert supervisor.stop(30) == []
+    for feed in (BAD, GOOD):
+        assert [deed for deed, of in feeds.done if of == feed.name] == [
+            "finish_interrupted_replay",
+            "start",
+        ]
