@@ -7,7 +7,6 @@ cost is that of what is new: they are run for the models that have changed, ever
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from loaders.batch_settings import BATCH_SETTINGS, LARGE_BATCH_BYTES, suit_batch
 from loaders.commits import news, standing
 from loaders.dbt_project import BuildError, DbtProject, Result
+from loaders.gate import Turns
 from loaders.graph import Graph, graph_of
 from loaders.lock import take_turn
 from loaders.tasks import pause_after
@@ -58,7 +58,7 @@ class Cycles:
         self._spark = spark
         self._root = root
         self._project = project
-        self._dbt = threading.Lock()  # dbt runs once at a time in a process
+        self._dbt = Turns()  # dbt runs once at a time in a process
         self._graph: Graph | None = None
         self._reading = 0
         self._seen: dict[str, int] = {}

@@ -30,8 +30,7 @@ from loaders.listener import listening
 from loaders.live import LiveBatch, LiveModel, LiveNotice, live_models, start_live, stop_live
 from loaders.live_models import ToldModel, told_models
 from loaders.lock import RootInUseError, locked
-from loaders.maintenance import due, note_run, read_last_runs
-from loaders.maintenance import run as run_operation
+from loaders.maintenance import Dbt, delta_tables, run_due
 from loaders.memory import resident_bytes
 from loaders.outbox import ensure_outbox, put_told
 from loaders.page import EngineStatus
@@ -295,16 +294,18 @@ class Engine:
             self._notice(str(said))
 
     def _maintain(self) -> str | None:
-        """Do what is due, one operation after the other."""
-        path = self._root.path
-        done = []
-        for operation in due(datetime.now(UTC), read_last_runs(path, datetime.now(UTC))):
-            begun = datetime.now(UTC)
+        @contextmanager
+        def turn() -> Iterator[Dbt]:
             with self.cycles.dbt() as project:
-                run_operation(operation, project.invoke)
-            note_run(path, operation, begun)
-            done.append(operation.name)
-        return ", ".join(done) or None
+                yield project.invoke
+
+        def tables() -> list[str]:
+            with self.cycles.dbt() as project:
+                if project.has_changed():
+                    project.parse()
+                return delta_tables(self._spark, project.manifest())
+
+        return run_due(self._root.path, turn, tables, lambda: self._state == STOPPING)
 
 
 def make_ready(session: SparkSession, feeds: Iterable[Feed]) -> None:

@@ -1,8 +1,9 @@
-"""Lets many pass side by side, or one alone."""
+"""Lets many pass side by side, or one alone; or one after the other."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,3 +42,30 @@ class Gate:
             with self._changed:
                 self._closed = False
                 self._changed.notify_all()
+
+
+class Turns:
+    """A lock that is had in the order in which it was asked for.
+
+    Of Python's own, who lets go of it and asks again has it before those who wait.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._asked: deque[object] = deque()
+
+    def __enter__(self) -> None:
+        turn = object()
+        with self._changed:
+            self._asked.append(turn)
+            try:
+                self._changed.wait_for(lambda: self._asked[0] is turn)
+            except BaseException:
+                self._asked.remove(turn)
+                self._changed.notify_all()
+                raise
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._asked.popleft()
+            self._changed.notify_all()

@@ -6,10 +6,12 @@ The deeds are dbt operations (macros/maintenance); here is when.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
@@ -17,9 +19,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from loaders.bronze import APPENDS
 from loaders.session import PROJECT_ROOT, ConfigurationError
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 SCHEDULE_FILE = PROJECT_ROOT / "loaders" / "maintenance.yml"
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+# As dbtRunner().invoke of this project: takes arguments, returns dbt's result.
+Dbt = Callable[[list[str]], Any]
 
 
 class MaintenanceError(Exception):
@@ -35,6 +44,7 @@ class Operation(BaseModel):
     macro: str
     arguments: dict[str, Any] = {}
     alone: bool = False
+    by_table: bool = False
     at: time
     weekday: Literal[WEEKDAYS] | None = None
 
@@ -99,7 +109,64 @@ def due(
     ]
 
 
-def run(operation: Operation, dbt: Callable[[list[str]], Any]) -> None:
+def run_due(
+    root: Path,
+    turn: Callable[[], AbstractContextManager[Dbt]],
+    tables: Callable[[], Iterable[str]],
+    is_stopping: Callable[[], bool],
+) -> str | None:
+    """Do what is due, one operation after the other, and note it; one that fails ends no other.
+
+    Args:
+        turn: dbt to oneself. It is asked for anew for each table of an operation that is
+            `by_table`, so that models are built in between.
+        tables: what such an operation is done to.
+        is_stopping: when true, nothing more is begun.
+
+    Returns: what was done; None where nothing was due.
+
+    Raises:
+        MaintenanceError: operations failed; the others are done, these are due still.
+    """
+    done, failed = [], []
+    for operation in due(datetime.now(UTC), read_last_runs(root, datetime.now(UTC))):
+        begun, problems = datetime.now(UTC), []
+        try:
+            for table in tables() if operation.by_table else (None,):
+                if is_stopping():
+                    return None
+                try:
+                    with turn() as dbt:
+                        run(operation, dbt, table)
+                except MaintenanceError as error:
+                    problems.append(str(error))
+        except Exception as error:
+            logging.getLogger(__name__).debug("%s", operation.name, exc_info=error)
+            problems.append(f"{operation.macro}: {error}")
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            failed.append(problems[0] + more)
+        else:
+            note_run(root, operation, begun)
+            done.append(operation.name)
+    if failed:
+        raise MaintenanceError("; ".join(failed))
+    return ", ".join(done) or None
+
+
+def delta_tables(spark: SparkSession, manifest: Mapping[str, Any]) -> list[str]:
+    """The Delta tables of the project's schemas that exist, as schema.name."""
+    nodes = (*manifest["nodes"].values(), *manifest["sources"].values())
+    there = {row[0] for row in spark.sql("show schemas").collect()}
+    return [
+        f"{schema}.{row['tableName']}"
+        for schema in sorted({node["schema"].lower() for node in nodes} & there)
+        for row in spark.sql(f"show table extended in {schema} like '*'").collect()
+        if "Provider: delta" in row["information"]
+    ]
+
+
+def run(operation: Operation, dbt: Dbt, table: str | None = None) -> None:
     """Run an operation to its end.
 
     Its macro repeats what was in conflict with another writer. A delete has to see every row, so
@@ -107,19 +174,21 @@ def run(operation: Operation, dbt: Callable[[list[str]], Any]) -> None:
     more while the loaders of this process wait.
 
     Args:
-        dbt: as dbtRunner().invoke of this project: takes arguments, returns its result.
+        table: the only one that it is done to, as schema.name.
 
     Raises:
         MaintenanceError: it failed; nothing is half done, and it can be run again.
     """
-    arguments = ["run-operation", operation.macro, "--args", json.dumps(operation.arguments)]
+    given = operation.arguments | ({"table": table} if table else {})
+    arguments = ["run-operation", operation.macro, "--args", json.dumps(given)]
     outcome = dbt(arguments)
     if not outcome.success and operation.alone:
         with APPENDS.alone():
             outcome = dbt(arguments)
     if not outcome.success:
         cause = str(outcome.exception or "").strip().partition("\n")[0]
-        raise MaintenanceError(f"{operation.macro}: {cause or 'failed; dbt.log says why'}")
+        what = f"{operation.macro} of {table}" if table else operation.macro
+        raise MaintenanceError(f"{what}: {cause or 'failed; dbt.log says why'}")
 
 
 def read_last_runs(root: Path, now: datetime) -> dict[str, datetime]:

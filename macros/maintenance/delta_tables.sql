@@ -7,10 +7,14 @@
     {%- if schema and schema | lower not in schemas -%}
         {{- refuse('no schema ' ~ schema ~ ' in this project; there is ' ~ schemas | join(', ')) -}}
     {%- endif -%}
+    {#- Of one table Spark reads one entry of the metastore, not all of the schema. -#}
+    {%- set pattern = wanted.split('.') | last or '*' -%}
     {%- set found = [] -%}
     {%- for name in schemas if (not schema or name == schema | lower)
+        and ('.' not in wanted or wanted.startswith(name ~ '.'))
         and adapter.check_schema_exists(none, name) -%}
-        {%- for row in list_relations_without_caching(api.Relation.create(schema=name)).rows -%}
+        {%- set listing = 'show table extended in ' ~ name ~ ' like ' ~ sql_string(pattern) -%}
+        {%- for row in run_query(listing).rows -%}
             {%- set relation = api.Relation.create(schema=name, identifier=row['tableName']) -%}
             {%- if 'Provider: delta' in row['information']
                 and (not wanted or wanted in [relation | string, relation.identifier]) -%}

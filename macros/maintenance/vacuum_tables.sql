@@ -1,7 +1,9 @@
-{#- dbt run-operation vacuum_tables [--args '{schema: silver, retention_hours: 336, dry_run: true}']
+{#- dbt run-operation vacuum_tables [--args '{schema: silver, table: readings, retention_hours: 336, dry_run: true}']
 
     Deletes data files that no version younger than the retention needs. -#}
-{%- macro vacuum_tables(retention_hours=168, schema=none, dry_run=false, force=false) -%}
+{%- macro vacuum_tables(
+    retention_hours=168, schema=none, table=none, dry_run=false, force=false
+) -%}
     {%- if retention_hours is not number or retention_hours < 0 -%}
         {{- refuse('retention_hours is ' ~ retention_hours ~ '; say a number ≥ 0') -}}
     {%- elif retention_hours < 168 and not force -%}
@@ -14,7 +16,7 @@
     {%- set guard = 'spark.databricks.delta.retentionDurationCheck.enabled' -%}
     {%- do run_query('set ' ~ guard ~ ' = ' ~ (retention_hours >= 168) | string | lower) -%}
     {%- set rows = [] -%}
-    {%- for relation in delta_tables(schema) -%}
+    {%- for relation in delta_tables(schema, table) -%}
         {%- set statement = 'vacuum ' ~ relation ~ ' retain ' ~ retention_hours ~ ' hours' -%}
         {%- if dry_run -%}
             {%- set listed = run_query(statement ~ ' dry run').rows | length -%}

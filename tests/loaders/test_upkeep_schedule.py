@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 
 from loaders.bronze import APPENDS
 from loaders.conflicts import is_conflict, retry_conflicts
-from loaders.gate import Gate
+from loaders.gate import Gate, Turns
 from loaders.maintenance import (
     MaintenanceError,
     Operation,
@@ -23,6 +26,7 @@ from loaders.maintenance import (
     read_last_runs,
     read_schedule,
     run,
+    run_due,
 )
 from loaders.session import ConfigurationError
 
@@ -142,6 +146,75 @@ def test_one_that_is_alone_is_tried_again_while_loaders_wait() -> None:
     assert [could_append for _, could_append in dbt.calls] == [True, False]
 
 
+class Engine:
+    """A root that owes all of our schedule, two tables, and dbt that fails at what is `broken`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.broken: set[tuple[str, str | None]] = set()
+        self.turns: list[list[tuple[str, str | None]]] = []
+        self.stops_after = 100
+        for operation in read_schedule():
+            note_run(root, operation, hour(0))
+
+    @contextmanager
+    def turn(self) -> Iterator[Any]:
+        self.turns.append([])
+        yield self._dbt
+
+    def _dbt(self, arguments: list[str]) -> Any:
+        _, macro, _, given = arguments
+        done = (macro, json.loads(given).get("table"))
+        self.turns[-1].append(done)
+        return SimpleNamespace(success=done not in self.broken, exception="it is locked")
+
+    def maintain(self) -> str | None:
+        return run_due(
+            self.root,
+            self.turn,
+            lambda: ["gold.a", "gold.b"],
+            lambda: len(self.turns) >= self.stops_after,
+        )
+
+    def owed(self) -> list[str]:
+        now = datetime.now(UTC)
+        return [operation.name for operation in due(now, read_last_runs(self.root, now))]
+
+
+BOTH = [[("optimize_tables", "gold.a")], [("optimize_tables", "gold.b")]]
+
+
+def test_models_are_built_between_two_tables_of_a_long_operation(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    assert engine.maintain() == "expire, compact, recluster, vacuum"
+    vacuum = [[("vacuum_tables", "gold.a")], [("vacuum_tables", "gold.b")]]
+    assert engine.turns == [[("delete_expired", None)], *BOTH, *BOTH, *vacuum]
+    assert engine.maintain() is None
+
+
+def test_an_operation_or_a_table_that_fails_keeps_back_no_other(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine.broken = {("delete_expired", None), ("vacuum_tables", "gold.a")}
+    with pytest.raises(MaintenanceError) as failed:
+        engine.maintain()
+    assert str(failed.value) == (
+        "delete_expired: it is locked; vacuum_tables of gold.a: it is locked"
+    )
+    assert engine.turns[-1] == [("vacuum_tables", "gold.b")]
+    assert engine.owed() == ["expire", "vacuum"]
+
+
+def test_an_engine_that_stops_begins_no_other_table_and_owes_the_operation(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine.stops_after = 2
+    assert engine.maintain() is None
+    assert [done for turn in engine.turns for done in turn] == [
+        ("delete_expired", None),
+        ("optimize_tables", "gold.a"),
+    ]
+    assert engine.owed() == ["compact", "recluster", "vacuum"]
+
+
 @pytest.mark.parametrize(("alone", "calls"), [(False, 1), (True, 2)])
 def test_a_failure_names_the_operation_and_lets_loaders_go_on(alone: bool, calls: int) -> None:
     dbt = Dbt(False, False)
@@ -183,6 +256,28 @@ def test_who_is_alone_waits_for_those_inside_and_keeps_others_out() -> None:
     for thread in threads:
         thread.join()
     assert order == ["first left", "alone", "late"]
+
+
+def test_who_asks_again_has_its_turn_after_those_who_wait() -> None:
+    turns, order = Turns(), []
+    asked = threading.Event()
+
+    def other() -> None:
+        asked.set()
+        with turns:
+            order.append("other")
+
+    thread = threading.Thread(target=other)
+    with turns:
+        thread.start()
+        asked.wait()
+        while len(turns._asked) < 2:
+            pass
+        order.append("first")
+    with turns:
+        order.append("first again")
+    thread.join()
+    assert order == ["first", "other", "first again"]
 
 
 @pytest.mark.parametrize(

@@ -219,10 +219,16 @@ def test_vacuum_deletes_what_no_kept_version_needs(meters: Meters) -> None:
     assert listed["silver.totals"] > 0
     rows = meters.rows("select * from silver.totals order by id")
 
+    one = "{retention_hours: 0, table: silver.readings, force: true}"
+    outcome = meters.operation("vacuum_tables", one)
+    assert outcome.success, outcome.error
+    (line,) = outcome.printed[1:]
+    assert line.split() == ["silver.readings", str(listed["silver.readings"])]
+
     outcome = meters.operation("vacuum_tables", arguments % "false")
     assert outcome.success, outcome.error
     deleted = {line.split()[0]: int(line.split()[1]) for line in outcome.printed[1:]}
-    assert deleted == listed
+    assert deleted == listed | {"silver.readings": 0}
     assert meters.rows("select * from silver.totals order by id") == rows
     guard = meters.spark.conf.get("spark.databricks.delta.retentionDurationCheck.enabled")
     assert guard == "true"
