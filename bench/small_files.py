@@ -40,7 +40,7 @@ def main() -> None:
 
 def _run(batches: int, root: Path) -> list[tuple[str, str, str]]:
     from loaders.bronze import append_idempotently, ensure_tables
-    from loaders.compaction import CHECK_EVERY, FULL_FILE_BYTES, compact_if_fragmented
+    from loaders.compaction import FULL_FILE_BYTES, compact_if_fragmented, looked_at
     from loaders.destinations import OneTable
     from loaders.kinds import kind_of
     from loaders.session import get_spark
@@ -61,8 +61,8 @@ def _run(batches: int, root: Path) -> list[tuple[str, str, str]]:
         started = time.perf_counter()
         append_idempotently(_records(spark, batch), TABLE, "bench", batch)
         appended = time.perf_counter()
-        if batch % CHECK_EVERY == 0:
-            compact_if_fragmented(spark, TABLE)
+        for table in looked_at(spark, [TABLE], batch):
+            compact_if_fragmented(spark, table)
         seconds.append((appended - started, time.perf_counter() - appended))
         if batch % 50 == 43:  # just before a look at the files
             files, _ = _detail(spark, TABLE)

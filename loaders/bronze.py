@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from loaders.batch_settings import suit_batch
 from loaders.causes import brief_errors
-from loaders.compaction import CHECK_EVERY, compact_if_fragmented
+from loaders.compaction import compact_if_fragmented, looked_at
 from loaders.counting import Counting
 from loaders.delta_log import last_transaction
 from loaders.destinations import Append, Destination, OneTable
@@ -143,8 +143,7 @@ def batch_writer(
         finally:
             counting.close()
         tables = (*(f"bronze.{table}" for table in destination.tables), LEDGER, QUARANTINE)
-        # Each every few batches, not all after the same one.
-        for name in tables[numbers[0] % CHECK_EVERY :: CHECK_EVERY]:
+        for name in looked_at(session, tables, numbers[0]):
             compact_if_fragmented(session, name)
         seconds = round(time.monotonic() - started, 3)
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))

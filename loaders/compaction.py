@@ -7,7 +7,9 @@ keep the version that they read.
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from loaders.conflicts import is_conflict
@@ -19,9 +21,8 @@ if TYPE_CHECKING:
 # A table of S bytes may have S / FULL_FILE_BYTES full files, and so many others.
 FULL_FILE_BYTES = 128 << 20
 SMALL_FILES = 32
-# Batches between two looks. A batch adds a file per core at most, so that up to 8 of them keep the
-# table below 64.
-CHECK_EVERY = 4
+# A look costs some 60 ms. No more batches than this between two of them.
+_MOST_BATCHES = 4
 # Small files are first made into files of this size, and these, when they are too many, into full
 # ones: rewriting all that is not full every time would write each byte hundreds of times.
 FIRST_STEP_BYTES = 8 << 20
@@ -31,6 +32,25 @@ _FILE = "spark.databricks.delta.optimize.maxFileSize"
 
 _busy: set[str] = set()
 _lock = threading.Lock()
+
+
+def looked_at(spark: SparkSession, tables: Sequence[str], batch: int) -> Sequence[str]:
+    """Which of the tables are to be looked at after a batch, as many of them after each.
+
+    Batch: counted by whoever appends. One adds a file per core at most.
+    """
+    # Sources cut a batch by the cores of this machine, Spark a list by those of the cluster.
+    cores = max(os.cpu_count() or 1, spark.sparkContext.defaultParallelism)
+    every = batches_between_looks(cores)
+    return tables[batch % every :: every]
+
+
+def batches_between_looks(files: int) -> int:
+    """After how many batches of so many files each a table is looked at again.
+
+    Together they have no more than SMALL_FILES files, but for a single batch that has more.
+    """
+    return max(1, min(_MOST_BATCHES, SMALL_FILES // files))
 
 
 def surplus_files(spark: SparkSession, table: str) -> int:

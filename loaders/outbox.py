@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loaders.bronze import append, append_idempotently
+from loaders.compaction import compact_if_fragmented, looked_at
 from loaders.live_models import LiveModel, SnsSink, ToldModel
 from loaders.table_folders import clear_empty_folder
 
@@ -198,9 +199,18 @@ def note_deliveries(
         }
         for message, outcome in outcomes
     ]
-    if rows:
-        frame = spark.createDataFrame(rows, DELIVERIES_COLUMNS)
-        frame.write.format("delta").mode("append").saveAsTable(DELIVERIES)
+    frame = spark.createDataFrame(rows, DELIVERIES_COLUMNS)
+    frame.write.format("delta").mode("append").saveAsTable(DELIVERIES)
+
+
+def compact_outbox(spark: SparkSession, deliveries: int) -> None:
+    """Compact the two tables where they are fragmented; each is looked at every few deliveries.
+
+    Args:
+        deliveries: how many were noted before.
+    """
+    for table in looked_at(spark, (OUTBOX, DELIVERIES), deliveries):
+        compact_if_fragmented(spark, table)
 
 
 def _utc(naive: datetime) -> datetime:

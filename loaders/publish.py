@@ -23,6 +23,7 @@ from loaders.outbox import (
     DEAD,
     SENT,
     Message,
+    compact_outbox,
     ensure_outbox,
     note_deliveries,
     pending_messages,
@@ -74,6 +75,7 @@ class Publisher:
     _attempts: dict[str, _Attempts] = field(default_factory=dict, init=False)
     _since: datetime | None = field(default=None, init=False)
     _has_mail: threading.Event = field(default_factory=threading.Event, init=False)
+    _noted: int = field(default=0, init=False)
     _topics: dict[str, str] = field(default_factory=dict, init=False)
     _sns: Any = field(default=None, init=False)
 
@@ -140,9 +142,13 @@ class Publisher:
         return PublishReport(sent, dead, len(self._attempts))
 
     def _note(self, outcomes: list[tuple[Message, dict[str, Any]]]) -> None:
+        if not outcomes:
+            return
         note_deliveries(self.spark, outcomes)
         for message, _ in outcomes:
             self._attempts.pop(message.message_id, None)
+        compact_outbox(self.spark, self._noted)
+        self._noted += 1
 
     def _send(self, message: Message, before: _Attempts) -> dict[str, Any] | None:
         """What became of the message for good; None: it will be tried again."""

@@ -39,6 +39,10 @@ class Outbox:
         monkeypatch.setattr(publish, "pending_messages", self._pending)
         monkeypatch.setattr(publish, "note_deliveries", self._note)
         monkeypatch.setattr(publish, "ensure_outbox", lambda _: None)
+        self.looked_after: list[int] = []
+        monkeypatch.setattr(
+            publish, "compact_outbox", lambda _, noted: self.looked_after.append(noted)
+        )
 
     def _pending(self, _: Any, since: datetime | None) -> list[Message]:
         return [
@@ -145,6 +149,7 @@ def test_a_step_sends_what_was_left_and_what_comes_and_else_looks_at_nothing(
     publisher.noting(lambda _: None)(Batch())
     assert publisher.step() == "1 sent"
     assert bodies(url) == Counter(f"{SECRET} {number}" for number in (1, 2))
+    assert outbox.looked_after == [0, 1]  # with what was sent alone
 
 
 def test_mail_is_looked_for_again_after_the_tables_could_not_be_read(

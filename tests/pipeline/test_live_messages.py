@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,15 @@ from pyspark.errors import StreamingQueryException
 from subscriber import Subscriber
 
 from loaders import publish
-from loaders.outbox import ensure_outbox, message_id, pending_messages
+from loaders.compaction import SMALL_FILES, surplus_files
+from loaders.outbox import (
+    DELIVERIES,
+    OUTBOX,
+    compact_outbox,
+    ensure_outbox,
+    message_id,
+    pending_messages,
+)
 from loaders.publish import Publisher
 
 
@@ -105,4 +114,22 @@ def test_what_aws_refuses_for_good_is_kept_as_a_dead_letter(
     dbt("run", "--select", "undelivered_messages")
     dead = spark.sql("select model, outcome, attempts, error from ops.undelivered_messages")
     assert [tuple(row) for row in dead.collect()] == [("error_share", "dead", 3, "NotFound")]
+    assert pending_messages(spark) == []
+
+
+def test_the_outbox_and_the_deliveries_keep_few_files(lakehouse: Any, spark: Any) -> None:
+    ensure_outbox(spark)
+    count, now = SMALL_FILES + 8, datetime.now(UTC)
+    ids = spark.range(0, count, 1, count)  # in a file each
+    told = ids.selectExpr("cast(id as string) as message_id", f"timestamp'{now}' as created_at")
+    for table in (OUTBOX, DELIVERIES):
+        told.write.format("delta").mode("append").saveAsTable(table)
+        assert surplus_files(spark, table) > SMALL_FILES
+    for noted in range(4):
+        compact_outbox(spark, noted)
+    for table in (OUTBOX, DELIVERIES):
+        assert surplus_files(spark, table) <= SMALL_FILES
+        assert {int(row[0]) for row in spark.sql(f"select message_id from {table}").collect()} == (
+            set(range(count))
+        )
     assert pending_messages(spark) == []
