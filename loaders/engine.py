@@ -79,11 +79,16 @@ def root_to_itself() -> Iterator[Root]:
     """Have LAKEHOUSE_ROOT to this process while the context lasts.
 
     Raises:
-        ConfigurationError: another engine has it, the root cannot be written, or no port number.
+        ConfigurationError: another engine has it, the root cannot be written, no port number, or
+            one port for both.
     """
     root = prepare_root()
     thrift_port = port_from_environment("THRIFT_PORT", THRIFT_PORT)
     http_port = port_from_environment("HTTP_PORT", HTTP_PORT)
+    if thrift_port == http_port:
+        raise ConfigurationError(
+            f"THRIFT_PORT and HTTP_PORT are both {http_port}: give each a port of its own"
+        )
     try:
         with locked(root, thrift_port, http_port) as note_jvm:
             yield Root(root, thrift_port, http_port, note_jvm)

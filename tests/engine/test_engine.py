@@ -6,6 +6,7 @@ import queue
 import threading
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ import pytest
 from loaders import engine
 from loaders.dbt_project import Result
 from loaders.destinations import destination_of
-from loaders.engine import EngineError, Models, feed_tasks, make_ready
+from loaders.engine import EngineError, Models, feed_tasks, make_ready, root_to_itself
 from loaders.feeds import read_feeds
+from loaders.session import ConfigurationError
 from loaders.tasks import Supervisor, TaskStatus
 
 STREAM = (
@@ -215,3 +217,15 @@ def test_a_replay_that_failed_at_the_start_is_the_feeds_failure_and_comes_before
             "finish_interrupted_replay",
             "start",
         ]
+
+
+@pytest.mark.parametrize(("thrift_port", "http_port"), [("9001", "9001"), ("8088", "")])
+def test_one_port_for_sql_and_page_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, thrift_port: str, http_port: str
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path))
+    monkeypatch.setenv("THRIFT_PORT", thrift_port)
+    monkeypatch.setenv("HTTP_PORT", http_port)
+    both = f"^THRIFT_PORT and HTTP_PORT are both {thrift_port}: give each a port of its own$"
+    with pytest.raises(ConfigurationError, match=both), root_to_itself():
+        pass
