@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, ensure_tables
+from loaders.causes import root_cause
 from loaders.cycles import Cycles
 from loaders.dbt_project import DbtProject
 from loaders.destinations import destination_of
@@ -168,7 +169,7 @@ class Engine:
         self.cycles: Cycles | None = None
         self._publisher: Publisher | None = None
         self._told: Sequence[ToldModel] = ()
-        self._put = self._told  # those whose rows are all in the outbox
+        self._has_news = threading.Event()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -252,19 +253,21 @@ class Engine:
         )
 
     def _cycle(self) -> str | None:
-        """A cycle, and after it what the built models have to tell."""
         done = self.cycles.step()
-        told, publisher = self._told, self._publisher
-        # Of a new list, what was built before it too.
-        if done is not None or self._put is not told:
-            self._put = ()
-            for model in told:
-                if self._spark.catalog.tableExists(model.relation) and put_told(
-                    publisher.spark, model
-                ):
-                    publisher.note_mail()
-            self._put = told
+        if done is not None:
+            self._has_news.set()
         return done
+
+    def _tell_news(self) -> str | None:
+        """What built models have to tell goes into the outbox."""
+        if not self._has_news.is_set():
+            return None
+        self._has_news.clear()
+        try:
+            return put_news(self._publisher, self._told)
+        except BaseException:
+            self._has_news.set()
+            raise
 
     def _start_live(self, models: Sequence[LiveModel], told: Sequence[ToldModel]) -> None:
         idle = idle_tables(self._feeds)
@@ -273,7 +276,10 @@ class Engine:
             publisher = self._publishing()
             if told:
                 ensure_outbox(publisher.spark)
+                if not self._told:
+                    self._supervisor.start([Step("tell", "tell", self._tell_news, LOOK_PAUSE_S)])
                 self._told = told
+                self._has_news.set()  # what was built before this start
         report = self._publisher.noting(self._tell) if self._publisher else self._tell
         self._supervisor.start(
             Stream(
@@ -311,6 +317,27 @@ class Engine:
                 return delta_tables(self._spark, project.manifest())
 
         return run_due(self._root.path, turn, tables, lambda: self._state == STOPPING)
+
+
+def put_news(publisher: Publisher, models: Iterable[ToldModel]) -> str | None:
+    """Put what models have to tell into the outbox; one that cannot keeps back no other.
+
+    Raises:
+        EngineError: models could not; the message names them.
+    """
+    count, problems = 0, []
+    for model in models:
+        try:
+            if publisher.spark.catalog.tableExists(model.relation):
+                count += put_told(publisher.spark, model)
+        except Exception as error:
+            logging.getLogger(__name__).debug("news of %s", model.name, exc_info=error)
+            problems.append(f"{model.name}: {root_cause(str(error))}")
+    if count:
+        publisher.note_mail()
+    if problems:
+        raise EngineError("; ".join(problems))
+    return f"{count} messages" if count else None
 
 
 def make_ready(session: SparkSession, feeds: Iterable[Feed]) -> None:

@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from loaders import engine
 from loaders.dbt_project import Result
 from loaders.destinations import destination_of
-from loaders.engine import EngineError, Models, feed_tasks, make_ready, root_to_itself
+from loaders.engine import EngineError, Models, feed_tasks, make_ready, put_news, root_to_itself
 from loaders.feeds import read_feeds
 from loaders.session import ConfigurationError
 from loaders.tasks import Supervisor, TaskStatus
@@ -229,3 +230,30 @@ def test_one_port_for_sql_and_page_is_refused_in_one_line(
     both = f"^THRIFT_PORT and HTTP_PORT are both {thrift_port}: give each a port of its own$"
     with pytest.raises(ConfigurationError, match=both), root_to_itself():
         pass
+
+
+class PlayedPublisher:
+    """A publisher to whom every table exists."""
+
+    def __init__(self) -> None:
+        catalog = SimpleNamespace(tableExists=lambda relation: True)
+        self.spark = SimpleNamespace(catalog=catalog)
+        self.has_mail = False
+
+    def note_mail(self) -> None:
+        self.has_mail = True
+
+
+def test_a_model_that_cannot_tell_keeps_back_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def put_told(_: Any, model: Any) -> int:
+        if model.name == "bad":
+            raise ValueError("no column severity")
+        return 2
+
+    monkeypatch.setattr(engine, "put_told", put_told)
+    publisher = PlayedPublisher()
+    bad, good = (SimpleNamespace(name=name, relation=f"ops.{name}") for name in ("bad", "good"))
+    with pytest.raises(EngineError, match="bad: no column severity"):
+        put_news(publisher, [bad, good])
+    assert publisher.has_mail
+    assert put_news(publisher, [good]) == "2 messages"
