@@ -13,6 +13,7 @@ BENCHMARKS = {
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
     "small_files": "files, log and reading after many micro-batches (SMALL_FILES_BATCHES=10000)",
     "live": "commit to bronze until the row in a streaming model's table (LIVE_MINUTES=10)",
+    "up": "what make up runs, for an hour: is its memory flat (UP_MINUTES=60)",
     "games": "game events from S3 to the table of each (BENCH_EVENTS=200000)",
     "games_ingest": "the ingest service on one core, from HTTP to journal, Firehose and vault",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",

@@ -1,10 +1,10 @@
-"""Wall time and peak memory of a piece of work in this process and its JVM (Linux)."""
+"""Wall time and memory of a piece of work in this process and its JVM (Linux); goals met or not."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +26,45 @@ class Cost:
 def cost() -> Iterator[Cost]:
     """Measure the body; the peak is counted from its start."""
     spent = Cost()
-    pids = _family()
+    pids = family()
     for pid in pids:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
     started, cpu = time.perf_counter(), cpu_seconds()
     yield spent
     spent.seconds, spent.cpu_seconds = time.perf_counter() - started, cpu_seconds() - cpu
-    spent.peak_mb = sum(_kb(pid, "VmHWM:") for pid in _family()) / 1024
+    spent.peak_mb = sum(_kb(pid, "VmHWM:") for pid in family()) / 1024
 
 
-def _family() -> list[int]:
-    """This process and its descendants."""
+# Memory is flat that grows by no more than a tenth.
+FLAT = 1.1
+
+
+def verdict(figure: float, limit: float, unit: str = "", *, at_least: bool = False) -> str:
+    """A figure, its goal, and "met" or "missed by" the difference.
+
+    Args:
+        figure: what was measured.
+        limit: the goal: at most so much, or with `at_least` at least.
+        unit: of both, as it is written behind a number: " s", " x".
+    """
+    bound = "at least" if at_least else "at most"
+    said = outcome(figure, limit, unit, at_least=at_least)
+    return f"{_in_digits(figure)}{unit} (goal: {bound} {limit:,g}{unit}): {said}"
+
+
+def outcome(figure: float, limit: float, unit: str = "", *, at_least: bool = False) -> str:
+    """The end of a verdict: "met", or "missed by" how much."""
+    gap = limit - figure if at_least else figure - limit
+    return f"missed by {_in_digits(gap)}{unit}" if gap > 0 else "met"
+
+
+def _in_digits(figure: float) -> str:
+    """Three digits, and never fewer than stand before the point."""
+    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+
+
+def family(ancestor: int | None = None) -> list[int]:
+    """A process and its descendants; by default this one's."""
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -44,16 +72,16 @@ def _family() -> list[int]:
         except OSError:  # ended meanwhile
             continue
         parents[int(status.parent.name)] = int(fields[1])
-    family = [os.getpid()]
-    for pid in family:
-        family += [child for child, parent in parents.items() if parent == pid]
-    return family
+    found = [ancestor or os.getpid()]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
 
 
 def cpu_seconds() -> float:
     """CPU time of this process and its children so far, those that have ended included."""
     ticks = 0
-    for pid in _family():
+    for pid in family():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -62,9 +90,9 @@ def cpu_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def resident_mb() -> float:
-    """The resident set of this process and its children now, in MiB."""
-    return sum(_kb(pid, "VmRSS:") for pid in _family()) / 1024
+def resident_mb(pids: Iterable[int] | None = None) -> float:
+    """The resident sets of processes now, in MiB; by default of this one and its children."""
+    return sum(_kb(pid, "VmRSS:") for pid in pids or family()) / 1024
 
 
 def _kb(pid: int, entry: str) -> int:
