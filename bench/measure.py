@@ -92,7 +92,7 @@ def cpu_seconds() -> float:
 
 def resident_mb(pids: Iterable[int] | None = None) -> float:
     """The resident sets of processes now, in MiB; by default of this one and its children."""
-    return sum(_kb(pid, "VmRSS:") for pid in pids or family()) / 1024
+    return sum(_kb(pid, "VmRSS:") for pid in (family() if pids is None else pids)) / 1024
 
 
 def _kb(pid: int, entry: str) -> int:

@@ -51,21 +51,22 @@ Metrics = dict[tuple[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A moment. minutes: since the engine ran. Memory in MiB: python and jvm are the engine's.
+    """A moment. minutes: since the engine ran. Memory in MiB.
 
-    whole: as the engine says it, with the embedded AWS and the ingest service. The JVM's part has
-    its Python workers in it.
+    python, jvm and the JVM's Python workers make the engine; whole is as the engine says it, with
+    the embedded AWS and the ingest service. Pages that workers share count in each of them.
     """
 
     minutes: float
     python: float
     jvm: float
+    workers: float
     whole: float
     metrics: Metrics
 
     @property
     def engine(self) -> float:
-        return self.python + self.jvm
+        return self.python + self.jvm + self.workers
 
     @property
     def cycles(self) -> float:
@@ -170,11 +171,13 @@ def parsed(text: str) -> Metrics:
 
 
 def _sample(pid: int, minutes: float, metrics: Metrics) -> Sample:
-    java = next((each for each in family(pid) if _command(each) == "java"), None)
+    jvm = next((each for each in family(pid) if _command(each) == "java"), None)
+    workers = family(jvm)[1:] if jvm else []
     return Sample(
         minutes=minutes,
         python=resident_mb([pid]),
-        jvm=resident_mb(family(java)) if java else 0.0,
+        jvm=resident_mb([jvm]) if jvm else 0.0,
+        workers=resident_mb(workers),
         whole=metrics["memory_bytes", ""] / 2**20,
         metrics=metrics,
     )
@@ -190,7 +193,7 @@ def _command(pid: int) -> str:
 def _say(sample: Sample) -> None:
     print(
         f"{sample.minutes:5.1f} min: engine {sample.engine:,.0f} MiB (Python {sample.python:,.0f}, "
-        f"JVM {sample.jvm:,.0f}), with AWS {sample.whole:,.0f}; "
+        f"JVM {sample.jvm:,.0f}, workers {sample.workers:,.0f}), with AWS {sample.whole:,.0f}; "
         f"{sample.total('feed_kept_total'):,.0f} rows, "
         f"{sample.cycles:,.0f} cycles, "
         f"{sample.total('task_failures_total'):,.0f} failures",
@@ -235,7 +238,8 @@ def _print(
     table.add_column("MiB/h*", justify="right")
     rows: dict[str, Callable[[Sample], float]] = {
         "Python": lambda sample: sample.python,
-        "JVM, workers": lambda sample: sample.jvm,
+        "JVM": lambda sample: sample.jvm,
+        "its workers": lambda sample: sample.workers,
         "engine": lambda sample: sample.engine,
         "with AWS": lambda sample: sample.whole,
     }
@@ -246,12 +250,12 @@ def _print(
     console.print(table)
     console.print("* slope over the second half; with AWS: embedded AWS and ingest service too")
     last = samples[-1]
-    first_cycle = next((each.minutes for each in samples if each.cycles), float("nan"))
+    first = next((f", the first done by {s.minutes:.1f} min" for s in samples if s.cycles), "")
     console.print(
         f"received {last.total('feed_records_total'):,.0f} records, kept "
         f"{last.total('feed_kept_total'):,.0f}, quarantined "
         f"{last.total('feed_quarantined_total'):,.0f}; "
-        f"{last.cycles:,.0f} cycles, the first done by {first_cycle:.1f} min, "
+        f"{last.cycles:,.0f} cycles{first}, "
         f"{last.total('task_runs_total', 'check'):,.0f} rounds of tests"
     )
     incidents = told["alerts firing"]
