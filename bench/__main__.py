@@ -11,7 +11,7 @@ BENCHMARKS = {
     "freshness": "from an event to its row in gold (BENCH_RATE=100 BENCH_MINUTES=5)",
     "ingest": "objects to bronze, against others; kinesis; memory (BENCH_PARTS='rates small')",
     "kinesis": "from GetRecords' answers to Arrow rows, in one process",
-    "small_files": "files, log and reading after many micro-batches (SMALL_FILES_BATCHES=10000)",
+    "small_files": "files, log and reading after many micro-batches (SMALL_FILES_BATCHES=…)",
     "live": "commit to bronze until the row in a streaming model's table (LIVE_MINUTES=10)",
     "up": "what make up runs, for an hour: is its memory flat (UP_MINUTES=60)",
     "games": "game events from S3 to the table of each (BENCH_EVENTS=200000)",

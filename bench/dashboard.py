@@ -27,6 +27,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from bench.measure import verdict
 from dashboard.choice import Choice
 from dashboard.lakehouse import Lakehouse
 
@@ -75,9 +76,8 @@ def _measure(root: Path, rows: int) -> None:
     console = Console(highlight=False)
     console.print(table)
     for name, goal in GOALS_S.items():
-        value = statistics.median(found[name][0])
-        verdict = "met" if value <= goal else f"missed by {value - goal:.1f} s"
-        console.print(f"goal {name} ≤ {goal:g} s (1 hour): {verdict}")
+        seconds = statistics.median(found[name][0])
+        console.print(f"{name}, 1 hour: {verdict(seconds, goal, ' s')}")
 
 
 def _spread(seconds: list[float]) -> str:

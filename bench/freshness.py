@@ -49,10 +49,13 @@ def main() -> None:
     ages = sorted(
         seen[number] - at for number, at in sent.items() if number in seen and at >= WARM_UP_S
     )
-    table = Table("bar's event → row in gold", "seconds", box=SIMPLE)
-    for title, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-        table.add_row(title, f"{ages[round(share * (len(ages) - 1))]:.1f}")
-    Console().print(table)
+    if ages:
+        table = Table("bar's event → row in gold", "seconds", box=SIMPLE)
+        for title, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+            table.add_row(title, f"{ages[round(share * (len(ages) - 1))]:.1f}")
+        Console().print(table)
+    else:
+        Console().print(f"no object sent after the first {WARM_UP_S} s was seen in gold")
     per_object = max(round(RATE / OBJECTS_PER_SECOND), 1)
     Console().print(
         f"held: {len(seen) * per_object / seconds:,.0f} records/s of {RATE:,.0f} sent, "

@@ -15,6 +15,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import cost
+from bench.measure import FLAT, cost, verdict
 from demo.aws import embedded_aws, environment
 from loaders.feeds import CloudFilesFeed, Feed, S3SqsFeed
 
@@ -38,7 +39,9 @@ SMALL = (1_000, 4_000)
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2"))
 BUCKET = "bench"
 # Peak memory is compared between these numbers of one-record objects.
-FEW, MANY = 1_000, int(os.environ.get("BENCH_OBJECTS", "20000"))
+FEW, MANY = 1_000, int(os.environ.get("BENCH_OBJECTS") or 200_000)
+# The goals: records a second, of the others'; small objects a second; seconds of a batch.
+TIMES, OBJECTS_PER_SECOND, BATCH_S = 1.3, 300, 1
 PARTS = {
     "rates": "1-MiB objects, ours against the others",
     "small": "10-KiB objects, and what a batch costs",
@@ -123,6 +126,11 @@ class Bench:
                 *(f"{_more(other) / _more(spent):.2f}" for other in others),
             )
         self.console.print(table)
+        # Each beside the one that reads what it reads: a folder, or S3.
+        for way, other in (("cloudFiles, folder", text), ("cloudFiles, S3", script)):
+            for kind, spent in (("whole runs", itemgetter(1)), ("steadily", _more)):
+                ratio = spent(seconds[other]) / spent(seconds[way])
+                self.say(f"{way}, of {other}, {kind}", verdict(ratio, TIMES, " x", at_least=True))
 
     def fastest(
         self, ways: dict[str, Callable[[int], int]], rows: dict[int, int]
@@ -161,10 +169,15 @@ class Bench:
             phase: statistics.median(batch.get(phase, 0) for batch in durations[2:]) / 1000
             for phase in durations[-1]
         }
-        table.add_row("a batch of one record, median s", f"{typical.pop('triggerExecution'):.2f}")
+        fixed = typical.pop("triggerExecution")
+        table.add_row("a batch of one record, median s", f"{fixed:.2f}")
         for phase, seconds in typical.items():
             table.add_row(f"  of which {phase}", f"{seconds:.2f}")
         self.console.print(table)
+        for kind, rate in ((f"a run of {SMALL[1]:,}", whole), ("steadily", steady)):
+            said = verdict(rate, OBJECTS_PER_SECOND, " objects/s", at_least=True)
+            self.say(f"objects of 10 KiB, {kind}", said)
+        self.say("fixed cost of a batch", verdict(fixed, BATCH_S, " s"))
 
     def print_kinesis(self) -> None:
         """What the source does of a stubbed client's answers, in one process."""
@@ -177,13 +190,20 @@ class Bench:
         table = Table("one-record objects", title="peak memory, MB", box=SIMPLE)
         table.add_column("s", justify="right")
         table.add_column("driver, JVM, workers", justify="right")
+        peaks = []
         for count in (FEW, MANY):
             folder = self.folder / f"objects-{count}"
             write_objects(folder, count, RECORD_BYTES)
             with cost() as spent:
                 self.load(self.files(f"{folder}/"))
             table.add_row(f"{count:,}", f"{spent.seconds:.1f}", f"{spent.peak_mb:,.0f}")
+            peaks.append(spent.peak_mb)
         self.console.print(table)
+        self.say(f"peak at {MANY:,}, of {FEW:,}", verdict(peaks[1] / peaks[0], FLAT, " x"))
+
+    def say(self, what: str, said: str) -> None:
+        """A goal, in one line."""
+        self.console.print(f"{what}: {said}", soft_wrap=True, highlight=False)
 
     # The ways.
 

@@ -17,12 +17,15 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from bench.measure import verdict
 from loaders.sources.kinesis import KinesisReader, Settings
 from loaders.sources.kinesis_client import Clock, KinesisClient, boto_client
 
 SHARDS = 4
 PAGES = 12
 PAGE_RECORDS = 10_000
+GOAL_MB_PER_SECOND = 20
+SOURCE = "stubbed client: kinesis source"
 RECORD_BYTES = 400
 
 ACCESS = {
@@ -40,7 +43,7 @@ def main() -> None:
     plain, ours = answered(boto3.client("kinesis", **ACCESS)), answered(boto_client(SETTINGS))
     cases = {
         "stubbed client: loop": lambda: read_pages(stub),
-        "stubbed client: kinesis source": lambda: run_source(stub),
+        SOURCE: lambda: run_source(stub),
         "boto3, no network: loop": lambda: read_pages(plain),
         "boto3, no network: kinesis source": lambda: run_source(ours),
     }
@@ -48,6 +51,7 @@ def main() -> None:
     for title in ("records", "MB", "records/s", "MB/s", "of the loop"):
         table.add_column(title, justify="right")
     seconds_before = 1.0
+    rates: dict[str, float] = {}
     for case, work in cases.items():
         records, data_bytes, seconds = timed(work)
         table.add_row(
@@ -59,7 +63,11 @@ def main() -> None:
             f"{seconds_before / seconds:.2f}" if case.endswith("source") else "",
         )
         seconds_before = seconds
-    Console().print(table)
+        rates[case] = data_bytes / 1e6 / seconds
+    console = Console(highlight=False)
+    console.print(table)
+    said = verdict(rates[SOURCE], GOAL_MB_PER_SECOND, " MB/s", at_least=True)
+    console.print(f"{SOURCE}: {said}")
 
 
 def timed(work: Callable[[], tuple[int, int]]) -> tuple[int, int, float]:
