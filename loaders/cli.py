@@ -81,6 +81,7 @@ def cli() -> None:
     python -m loaders run --once               load what is new in every feed, then end
     python -m loaders run FEED --continuous    load a feed until Ctrl-C or SIGTERM
     python -m loaders status                   what was loaded, how far each feed is
+    python -m loaders backfill FEED LOCATION   load objects there that the ledger does not have
     python -m loaders queue create FEED        have the bucket announce new objects to a queue
     python -m loaders quarantine list          what could not be loaded, and why
     python -m loaders quarantine replay FEED   load what has become readable since
@@ -214,6 +215,38 @@ def run(names: tuple[str, ...], mode: str | None, as_json: bool) -> None:
         _errors.print(f"[red]error:[/red] feed {name}: {cause}", soft_wrap=True)
     spark.stop()
     sys.exit(EXIT_FAILED if failed else 0)
+
+
+@cli.command()
+@click.argument("name", metavar="FEED")
+@click.argument("location")
+@as_json
+def backfill(name: str, location: str, as_json: bool) -> None:
+    """Load the objects under LOCATION that the ledger of FEED does not have, exactly once.
+
+    LOCATION is s3://bucket/prefix/ or a folder, with wildcards if need be. For objects that were
+    never announced, or were undone by `dbt run-operation roll_back`. All of them are read, so name
+    no more than the days in question. Stop the feed's loader first; cut short, run it again.
+    """
+    from loaders.run import backfill as load
+
+    (feed,) = _chosen((name,))
+    reports: list[BatchReport] = []
+
+    def report(batch: BatchReport) -> None:
+        reports.append(batch)
+        print_batch(batch, feed.items, as_json=as_json)
+
+    spark = get_spark()
+    try:
+        cause = load(spark, feed, location, report)
+    finally:
+        spark.stop()
+    if cause:
+        _errors.print(f"[red]error:[/red] feed {name}: {cause}", soft_wrap=True)
+        sys.exit(EXIT_FAILED)
+    if not as_json:
+        _summarise([feed], reports, {})
 
 
 @cli.command()

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from loaders.bronze import BatchReport, batch_writer, ensure_tables
 from loaders.causes import root_cause
 from loaders.destinations import destination_of
-from loaders.feeds import Feed
+from loaders.feeds import CloudFilesFeed, Feed, KinesisFeed
 from loaders.kinds import Kind, kind_of
 from loaders.listener import FeedListener, listening
 from loaders.replay import finish_replay, is_replay_unfinished
-from loaders.session import lakehouse_root
+from loaders.session import ConfigurationError, lakehouse_root
 from loaders.sources import register
 from loaders.tasks import stop_between_batches
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyspark.sql import SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
@@ -75,23 +78,92 @@ def run_continuously(
     return failed
 
 
+def backfill(
+    spark: SparkSession, feed: Feed, location: str, report: Callable[[BatchReport], None]
+) -> str | None:
+    """Load the objects under a location that the feed's ledger does not have, by listing them.
+
+    A query of its own, which is forgotten when it has ended well; cut short, it is completed by
+    calling this again. The feed's own loader must not run meanwhile.
+
+    Args:
+        location: s3://bucket/prefix/, a folder, or either with wildcards.
+
+    Returns: why it failed; None when all is loaded.
+
+    Raises:
+        ConfigurationError: the feed does not read objects, or another location's backfill was cut
+            short.
+    """
+    if isinstance(feed, KinesisFeed):
+        raise ConfigurationError(f"feed {feed.name} reads a stream, which has no objects to list")
+    listed = CloudFilesFeed(
+        **{
+            name: getattr(feed, name)
+            for name in Feed.model_fields.keys() - {"source"}
+            | {"allow_overwrites", "max_files_per_trigger"}
+        },
+        location=location,
+        use_notifications=False,
+    )
+    folder = _begin_backfill(listed)
+    with listening(spark, lakehouse_root(), [listed], once=True) as listener:
+        checkpoint = folder / "query"
+        # Where schemas would be kept is where the source remembers objects: gone with the rest.
+        options = {"cloudFiles.schemaLocation": str(folder)}
+        report = listener.noting(report)
+        query = start(spark, listed, report, once=True, checkpoint=checkpoint, options=options)
+        failed = _await(feed.name, query, listener)
+    if not failed:
+        shutil.rmtree(folder)
+    return failed.get(feed.name)
+
+
+def _begin_backfill(feed: CloudFilesFeed) -> Path:
+    """The folder of a feed's backfill; it notes from where, so that another waits for its end.
+
+    Raises:
+        ConfigurationError: another one was cut short; the message names it.
+    """
+    folder = lakehouse_root() / "checkpoints" / "backfills" / feed.name
+    note = folder / "location"
+    if note.exists() and note.read_text() != feed.location:
+        raise ConfigurationError(
+            f"a backfill of {feed.name} from {note.read_text()} was cut short: run that first"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(feed.location)
+    return folder
+
+
 def start(
-    spark: SparkSession, feed: Feed, report: Callable[[BatchReport], None], *, once: bool
+    spark: SparkSession,
+    feed: Feed,
+    report: Callable[[BatchReport], None],
+    *,
+    once: bool,
+    checkpoint: Path | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> StreamingQuery:
-    """Start the feed's query; its checkpoint lies under LAKEHOUSE_ROOT/checkpoints."""
+    """Start the feed's query.
+
+    Args:
+        checkpoint: of the query; default: the feed's, under LAKEHOUSE_ROOT/checkpoints.
+        options: of the source, besides those of the feed.
+    """
     from pyspark.sql import functions as F
 
     register(spark)
     kind = kind_of_feed(feed)
     destination = destination_of(feed)
     ensure_tables(spark, destination, kind)
-    checkpoint = lakehouse_root() / "checkpoints" / feed.name
+    checkpoint = checkpoint or lakehouse_root() / "checkpoints" / feed.name
     trigger = (
         {"availableNow": True} if once else {"processingTime": f"{feed.trigger_seconds} seconds"}
     )
     return (
         spark.readStream.format(feed.source)
-        .options(**feed.source_options())
+        .options(**feed.source_options(), **(options or {}))
         .load(feed.load_path)
         .withColumn("_ingested_at", F.current_timestamp())
         .writeStream.queryName(feed.name)
