@@ -21,6 +21,7 @@ ACTIONS = {
     "s3:get_object": {"s3:GetObject", "s3:GetObjectVersion"},
     "s3:head_bucket": {"s3:ListBucket"},
     "s3:head_object": {"s3:GetObject"},
+    "s3:list_object_versions": {"s3:ListBucketVersions"},
     "s3:list_objects_v2": {"s3:ListBucket"},
     "s3:put_bucket_notification_configuration": {"s3:PutBucketNotification"},
     # of a template SES asks for the older name
@@ -113,9 +114,14 @@ def test_policies_allow_what_is_called_and_nothing_else(
     set_up = [loaders / "queues.py", loaders / "subscribed_queue.py"]
     ingest = [path for folder in ("ingest", "vault") for path in (loaders / folder).rglob("*.py")]
     alerts = [*(loaders / "alerts").rglob("*.py")]
-    others = {*loaders.rglob("*.py")} - {*set_up, *ingest, *alerts}
+    erasure = [loaders / "sources" / "rewriting.py"]
+    others = {*loaders.rglob("*.py")} - {*set_up, *ingest, *alerts, *erasure}
     assert policies["Queue set-up"] == actions(set_up, operations)
     assert policies["Ingest service"] == actions(ingest, operations)
+    # It deletes versions by their ids; and S3 tells who may not list that an object is forbidden
+    # which is gone.
+    by_id = {"s3:DeleteObject"} ^ {"s3:DeleteObjectVersion"}
+    assert policies["Erasure"] == (actions(erasure, operations) ^ by_id) | {"s3:ListBucket"}
     loading = policies["Loader"] | policies["Clean-up"] | policies["Schemas in a bucket"]
     called = actions(others, operations)
     assert loading == called - policies["Publisher"]

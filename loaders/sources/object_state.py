@@ -175,6 +175,34 @@ class ObjectState:
         )
         self._db.execute("commit")
 
+    def note_rewritten(self, item: ObjectVersion) -> bool:
+        """Take a version that was written in place of a planned one of its key for planned too.
+
+        So its notification, or the next listing, brings nothing, and it is cleaned up when the
+        other would have been. Done again, it changes nothing.
+
+        Returns: whether the key is known here.
+        """
+        self._db.execute("begin immediate")
+        is_known = bool(
+            self._db.execute(
+                "select 1 from object where bucket = ? and key = ? and planned = 1 limit 1",
+                item[:2],
+            ).fetchone()
+        )
+        if is_known:
+            # Not counted: the offset does not count it either.
+            self._db.execute(
+                f"insert into object ({_FIELDS}, planned) values (?, ?, ?, ?, ?, ?, ?, 1) "
+                "on conflict (bucket, key, version) do update set planned = 1",
+                item,
+            )
+            self._db.execute(
+                "update or ignore loaded set version = ?3 where bucket = ?1 and key = ?2", item[:3]
+            )
+        self._db.execute("commit")
+        return is_known
+
     def require_planned(self, planned_in_all: int) -> None:
         """Check, after a start, that nothing was lost.
 

@@ -237,7 +237,7 @@ def _list_folder(location: Location) -> Iterator[list[ObjectVersion]]:
                 continue
             page.append(
                 ObjectVersion(
-                    LOCAL, str(path), _file_version(stat), stat.st_size, stat.st_mtime_ns // 10**6
+                    LOCAL, str(path), file_version(stat), stat.st_size, stat.st_mtime_ns // 10**6
                 )
             )
             if len(page) == 1000:
@@ -282,7 +282,8 @@ def _gone_as_such() -> Iterator[None]:
         raise
 
 
-def _file_version(stat: os.stat_result) -> str:
+def file_version(stat: os.stat_result) -> str:
+    """The version of a local file: its time of change and its size, in hexadecimal digits."""
     return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
 
@@ -334,7 +335,7 @@ def _require_unchanged(item: ObjectVersion, settings: ClientSettings) -> None:
     """
     if item.bucket == LOCAL:
         try:
-            version = _file_version(Path(item.key).stat())
+            version = file_version(Path(item.key).stat())
         except FileNotFoundError as error:
             raise ObjectGone("deleted") from error
         if version != item.version:
@@ -393,7 +394,7 @@ def _read_file(item: ObjectVersion) -> Iterator[bytes]:
     try:
         with Path(item.key).open("rb") as file:
             stat = os.fstat(file.fileno())
-            if _file_version(stat) != item.version:
+            if file_version(stat) != item.version:
                 raise ObjectGone("overwritten_before_read")
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk

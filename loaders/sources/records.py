@@ -174,7 +174,12 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     off, since Firehose may compress what CloudWatch Logs had compressed. Raises
     `BrokenStreamError` where a stream ends early or breaks, after yielding what could be read.
     """
-    return _unpack(_unpack(chunks))
+    return unpack_layer(unpack_layer(chunks))
+
+
+def compression_of(head: bytes) -> str | None:
+    """The name of the compression that bytes begin with: gzip, zstd or None."""
+    return next((codec.name for codec in _CODECS if codec.magic.match(head)), None)
 
 
 class _Codec(NamedTuple):
@@ -226,8 +231,8 @@ _CODECS = (
 _MAGIC_BYTES = 4
 
 
-def _unpack(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Take one layer of compression off, if there is one."""
+def unpack_layer(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Take one layer of compression off, if there is one, as decompress() takes two."""
     source = iter(chunks)
     head = b""
     try:

@@ -55,6 +55,27 @@ def test_an_overwrite_waits_as_a_note_unless_overwrites_are_allowed(tmp_path: Pa
         assert [(item.version, item.kind) for item in state.waiting(10, None)] == [("v2", kind)]
 
 
+def test_a_version_written_in_place_of_a_planned_one_neither_waits_nor_counts(
+    tmp_path: Path,
+) -> None:
+    for allow_overwrites in (False, True):
+        state = ObjectState(tmp_path / f"{allow_overwrites}.sqlite")
+        state.mark_planned([an_object("a")], loaded_ms=5)
+        state.discover([an_object("waits")], allow_overwrites=allow_overwrites)
+        rewritten = an_object("a", version="v2", size=11)
+        assert state.note_rewritten(rewritten)
+        assert state.note_rewritten(rewritten)
+        assert not state.note_rewritten(an_object("waits", version="v2"))
+        assert not state.note_rewritten(an_object("another"))
+        announced = Message("m", [rewritten], None)
+        state.note_messages([announced], allow_overwrites=allow_overwrites)
+        assert state.finished_messages() == ["m"]
+        assert state.waiting(10, None) == [an_object("waits")]
+        assert state.fact("planned") == 1
+        # it is cleaned up in the other's place
+        assert state.loaded_before(5, 10) == [rewritten]
+
+
 def test_a_version_overwritten_while_it_waits_does_not_keep_the_later_one_out(
     tmp_path: Path,
 ) -> None:
