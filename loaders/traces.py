@@ -26,16 +26,16 @@ _CHECKPOINT = re.compile(r"^(\d{20})\.checkpoint\..*parquet$")
 class Traces:
     """Where a word stands besides the rows of the newest version.
 
-    texts: files of the log, commits and checksums. in_checkpoint: whether one of its checkpoints
-    has it. in_old_files: whether a file of data that the newest version does not have.
+    old_files: of data, that the newest version does not have. texts: files of the log, commits and
+    checksums. in_checkpoint: whether one of its checkpoints has it.
     """
 
-    texts: tuple[Path, ...] = ()
+    old_files: tuple[Path, ...] = ()
     in_checkpoint: bool = False
-    in_old_files: bool = False
+    texts: tuple[Path, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.texts or self.in_checkpoint or self.in_old_files)
+        return bool(self.old_files or self.in_checkpoint or self.texts)
 
 
 def traces(table: Path, words: Sequence[str], columns: Iterable[str]) -> Traces:
@@ -44,9 +44,9 @@ def traces(table: Path, words: Sequence[str], columns: Iterable[str]) -> Traces:
     texts = (path for path in (table / _LOG).iterdir() if path.suffix in (".json", ".crc"))
     encoded = [word.encode() for word in words]
     return Traces(
-        tuple(path for path in texts if _text_has(path, encoded)),
+        tuple(path for path in _old_files(table) if _parquet_has(path, words, columns)),
         any(_parquet_has(path, words) for path in checkpoints(table)),
-        any(_parquet_has(path, words, columns) for path in _old_files(table)),
+        tuple(path for path in texts if _text_has(path, encoded)),
     )
 
 
@@ -54,6 +54,12 @@ def checkpoints(table: Path) -> dict[Path, int]:
     """The checkpoints of a table's log, with their versions."""
     found = ((path, _CHECKPOINT.match(path.name)) for path in (table / _LOG).iterdir())
     return {path: int(match[1]) for path, match in found if match}
+
+
+def destroy(path: Path) -> None:
+    """Delete a file that Spark wrote, with Hadoop's checksum of it."""
+    _checksum(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def exchange(path: Path, replacements: Mapping[str, str]) -> None:
@@ -69,9 +75,13 @@ def exchange(path: Path, replacements: Mapping[str, str]) -> None:
     unfinished.write_bytes(body)
     unfinished.chmod(stat.st_mode & 0o7777)
     os.utime(unfinished, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    # Hadoop's checksum of the old text; without one it looks at none.
-    path.with_name(f".{path.name}.crc").unlink(missing_ok=True)
+    # It is of the old text, and where there is none, none is looked at.
+    _checksum(path).unlink(missing_ok=True)
     unfinished.replace(path)
+
+
+def _checksum(path: Path) -> Path:
+    return path.with_name(f".{path.name}.crc")
 
 
 def _text_has(path: Path, words: Iterable[bytes]) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,7 @@ from loaders.session import ConfigurationError, lakehouse_root
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from loaders.erasure import LakeErasure
     from loaders.vault.store import Access, Vault
 
 EXIT_FOUND = 1
@@ -29,7 +31,7 @@ def vault() -> None:
     \b
     python -m loaders vault show    PLAYER --reason "ticket 17"
     python -m loaders vault export  PLAYER --reason "request of the player"
-    python -m loaders vault erase   PLAYER --reason "request of the player"
+    python -m loaders vault erase   PLAYER --reason "request of the player"      in the lake too
     python -m loaders vault audit                who looked at whom, and why
     python -m loaders vault rotate  --reason …   wrap all keys anew, under VAULT_KMS_KEY
     python -m loaders vault scan                 look for personal data where there should be none
@@ -67,20 +69,99 @@ def export(player: str, reason: str) -> None:
 
 
 @vault.command()
-@_player
+@click.argument("players", metavar="PLAYER...", nargs=-1, required=True)
 @a_reason
+@click.option("--vault-only", is_flag=True, help="Leave the lake as it is.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def erase(player: str, reason: str, *, yes: bool) -> None:
-    """Destroy the key of PLAYER and with it what the vault holds; prints a certificate.
+def erase(players: tuple[str, ...], reason: str, *, vault_only: bool, yes: bool) -> None:
+    """Erase each PLAYER in the vault, and in the lake under LAKEHOUSE_ROOT; prints a certificate.
 
-    There is no way back. Events of the player in the lake stay, under a pseudonym that nothing
-    leads to any more but the studio's own id and the vault's key.
+    There is no way back. The vault's key of a player is destroyed, and with it what the vault
+    holds. In the lake, and in the objects that it was loaded from, another pseudonym takes the
+    player's place, one that nothing leads to: counts and sums stay as they are. Older versions of
+    tables are destroyed, with the time travel to them.
+
+    The root must be free: stop the engine and all loaders first. What was cut short is completed
+    when the command is given again. Exit code 1 when an object is left that has the player: the
+    certificate, which is also kept under VAULT_ROOT/certificates, says which and why.
     """
     if not yes:
-        click.confirm(f"Destroy the personal data of {player}, for good?", abort=True)
+        told = ", ".join(players)
+        click.confirm(f"Destroy the personal data of {told}, for good?", abort=True)
     with _opened(reason) as (store, access):
-        certificate = asdict(store.erase(_id_of(store, player), access))
-    click.echo(json.dumps(certificate | {"reason": reason}, indent=2))
+        ids = list(dict.fromkeys(_id_of(store, player) for player in players))
+        if not vault_only:
+            _require_free_lake(ids)
+        certificate = {"reason": reason, "players": [asdict(store.erase(i, access)) for i in ids]}
+        lake = None if vault_only else _erase_in_lake(store, ids)
+        if lake is not None:
+            changed = f"rows {sum(lake.tables.values())}, objects {lake.objects_rewritten}"
+            for player_id in ids:
+                store.note("erase in lake", access, f"{changed}, left {len(lake.left)}", player_id)
+        certificate |= {"lake": lake and asdict(lake), "completed_at": _now()}
+    text = json.dumps(certificate, indent=2)
+    _keep_certificate(text)
+    click.echo(text)
+    if lake is not None and lake.left:
+        raise SystemExit(EXIT_FOUND)
+
+
+def _require_free_lake(player_ids: list[str]) -> None:
+    """Refuse before anything is destroyed what would be refused later."""
+    from loaders.erasure import require_pseudonyms, require_settled
+    from loaders.lock import RootInUseError, require_free
+
+    require_pseudonyms(player_ids)
+    try:
+        require_free(lakehouse_root())
+    except RootInUseError as error:
+        raise ConfigurationError(str(error)) from error
+    require_settled(lakehouse_root())
+
+
+def _erase_in_lake(store: Vault, player_ids: list[str]) -> LakeErasure:
+    """All players in one pass; starts Spark where there is a table."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from loaders.erasure import LakeErasure, erase_in_lake, holders, new_pseudonym
+    from loaders.session import get_spark
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    root = lakehouse_root()
+    if not holders(root):
+        say(f"no tables of players under {root}")
+        return LakeErasure()
+    replacements = {each: store.unlinking(each, new_pseudonym()) for each in player_ids}
+    spark = get_spark()
+    try:
+        done = erase_in_lake(spark, root, replacements, say)
+    except (BotoCoreError, ClientError) as error:
+        raise ConfigurationError(
+            f"S3 does not help: {error}: erased in the vault, not yet in the lake; "
+            "mend it and give the command again"
+        ) from error
+    finally:
+        spark.stop()
+    for player_id in player_ids:
+        store.forget_unlinking(player_id)
+    return done
+
+
+def _keep_certificate(text: str) -> None:
+    """In a file of its own under VAULT_ROOT/certificates, for the owner alone."""
+    from loaders.vault.store import vault_root
+
+    folder = vault_root() / "certificates"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S-%f}.json"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{text}\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @vault.command()

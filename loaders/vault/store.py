@@ -6,6 +6,8 @@ player_pii    one row per player and field: the newest value, sealed
 player_keys   one row per player: the data key, wrapped by KMS. Without it player_pii is noise.
 secrets       keys of the deployment, wrapped: the pseudonym key, and what studios sign with
 audit         one row per access by a person, and per erasure
+unlinkings    one row per player whose erasure in the lake is under way: what the lake shall call
+              them. It is deleted when that is complete, and then known nowhere.
 
 The process that takes events in writes while others read; SQLite arbitrates between them.
 """
@@ -61,6 +63,10 @@ create table if not exists audit (
     reason text not null,
     outcome text not null
 );
+create table if not exists unlinkings (
+    player_id text primary key,
+    becomes text not null
+) without rowid;
 create trigger if not exists audit_is_not_changed before update on audit
 begin select raise(abort, 'the audit is not changed'); end;
 create trigger if not exists audit_is_not_deleted before delete on audit
@@ -297,11 +303,22 @@ class Vault:
             erasure = Erasure(player_id, _now(), bool(had_key), fields)
             self._note("erase", player_id, access, f"key {had_key}, fields {fields}")
         self._keys.forget(player_id)
-        # The write-ahead log still has the pages as they were.
-        is_busy = self._db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
-        if is_busy:
-            raise Busy("erased, but another process reads what was there: erase once more")
+        self._overwrite_log()
         return erasure
+
+    def unlinking(self, player_id: str, fresh: str) -> str:
+        """What takes a pseudonym's place: `fresh`, or what an unfinished erasure has begun with."""
+        self._db.execute("insert or ignore into unlinkings values (?, ?)", (player_id, fresh))
+        return self._one("select becomes from unlinkings where player_id = ?", player_id)[0]
+
+    def forget_unlinking(self, player_id: str) -> None:
+        """Destroy what leads from a player to what took their place.
+
+        Raises:
+            Busy: a reader keeps the old pages of the file from being overwritten.
+        """
+        self._db.execute("delete from unlinkings where player_id = ?", (player_id,))
+        self._overwrite_log()
 
     def rotate(self, access: Access) -> int:
         """Wrap every key anew, under the vault's master key; data stay as they are. Audited.
@@ -337,11 +354,17 @@ class Vault:
         rows = self._db.execute(f"select {', '.join(names)} from audit order by number")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def note(self, action: str, access: Access, outcome: str) -> None:
-        """Put an access that concerns no single player into the audit."""
-        self._note(action, None, access, outcome)
+    def note(self, action: str, access: Access, outcome: str, player_id: str | None = None) -> None:
+        """Put an access into the audit that is not the vault's own; of a player, or of none."""
+        self._note(action, player_id, access, outcome)
 
     # ---- inside
+
+    def _overwrite_log(self) -> None:
+        """The write-ahead log still has the pages as they were."""
+        is_busy = self._db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        if is_busy:
+            raise Busy("erased, but another process reads what was there: erase once more")
 
     def _read(
         self, player_id: str, access: Access, action: str

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from loaders.traces import Traces, checkpoints, exchange, traces
+from loaders.traces import Traces, checkpoints, destroy, exchange, traces
 
 WORD, OTHER, NEW = "jT7-_aX0Q2v5cD8eFgHiJw", "9" * 22, "A" * 22
 KINDS = {
@@ -55,11 +55,15 @@ def test_a_word_is_found_in_files_of_older_versions_and_not_in_rows(
     tmp_path: Path, kind: str
 ) -> None:
     write(tmp_path, kind, "0" * 22, WORD, OTHER)
-    assert not found(tmp_path).in_old_files
+    (file,) = tmp_path.glob("*.parquet")
+    assert found(tmp_path).old_files == ()
+    write(tmp_path, kind, OTHER)
     write(tmp_path, kind, OTHER, mode="overwrite")
-    assert found(tmp_path).in_old_files
-    DeltaTable(tmp_path).vacuum(0, dry_run=False, enforce_retention_duration=False)
-    assert not found(tmp_path).in_old_files
+    assert found(tmp_path).old_files == (file,)
+    file.with_name(f".{file.name}.crc").touch()
+    destroy(file)
+    assert found(tmp_path).old_files == ()
+    assert [*tmp_path.glob(".*")] == []
 
 
 def test_a_word_is_found_in_the_statistics_of_commits_and_checkpoints(tmp_path: Path) -> None:

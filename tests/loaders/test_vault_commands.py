@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ from click import MissingParameter
 from click.testing import CliRunner
 from deltalake import write_deltalake
 
-from loaders.session import ConfigurationError
+from loaders.session import PROJECT_ROOT, ConfigurationError
 from loaders.vault.commands import vault as command
 from loaders.vault.envelope import pseudonym_of
 from loaders.vault.master_key import MasterKey
@@ -27,6 +31,7 @@ def store(aws: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     key = boto3.client("kms").create_key()["KeyMetadata"]["KeyId"]
     monkeypatch.setenv("VAULT_ROOT", str(tmp_path / "vault"))
     monkeypatch.setenv("VAULT_KMS_KEY", key)
+    monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path / "lakehouse"))
     opened = Vault(prepare_vault_root(), MasterKey(key))
     yield opened
     opened.close()
@@ -54,8 +59,9 @@ def test_a_player_is_shown_exported_and_erased_by_either_name(store: Vault) -> N
         },
     }
     certificate = json.loads(call("erase", "north/u-17", "--yes", *why))
-    assert certificate["player_id"] == player_id
-    assert (certificate["had_key"], certificate["fields"]) == (True, 1)
+    (player,) = certificate["players"]
+    assert player["player_id"] == player_id
+    assert (player["had_key"], player["fields"]) == (True, 1)
     with pytest.raises(ConfigurationError, match="has nothing of player"):
         call("show", "north/u-17", *why)
     entries = [json.loads(line) for line in call("audit").splitlines()]
@@ -63,8 +69,85 @@ def test_a_player_is_shown_exported_and_erased_by_either_name(store: Vault) -> N
         *[("show", player_id)] * 2,
         ("export", player_id),
         ("erase", player_id),
+        ("erase in lake", player_id),
         ("show", player_id),
     ]
+
+
+NOTHING_IN_THE_LAKE = {"tables": {}, "objects_rewritten": 0, "versions_deleted": 0, "left": {}}
+
+
+def test_an_erasure_of_several_leaves_one_certificate_that_only_its_owner_reads(
+    store: Vault, tmp_path: Path
+) -> None:
+    players = ("north/u-17", "north/u-18", "north/u-17")
+    printed = call("erase", *players, "--yes", "--reason", "ticket 17")
+    (kept,) = (tmp_path / "vault" / "certificates").iterdir()
+    assert kept.read_text() == printed
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    certificate = json.loads(printed)
+    ids = [pseudonym_of(store.pseudonym_key(), "north", name) for name in ("u-17", "u-18")]
+    assert [player["player_id"] for player in certificate["players"]] == ids
+    assert certificate["reason"] == "ticket 17"
+    # there is no lakehouse
+    assert certificate["lake"] == NOTHING_IN_THE_LAKE
+    call("erase", *players, "--yes", "--vault-only", "--reason", "ticket 17")
+    (newer,) = set((tmp_path / "vault" / "certificates").iterdir()) - {kept}
+    assert json.loads(newer.read_text())["lake"] is None
+
+
+def test_what_an_unfinished_erasure_puts_in_a_players_place_stays_the_same(store: Vault) -> None:
+    assert store.unlinking("player", "one") == "one"
+    assert store.unlinking("player", "another") == "one"
+    store.forget_unlinking("player")
+    assert store.unlinking("player", "another") == "another"
+
+
+def test_a_word_that_is_no_pseudonym_is_refused_before_anything_is_erased(store: Vault) -> None:
+    player_id = pseudonym_of(store.pseudonym_key(), "north", "u-17")
+    with pytest.raises(ConfigurationError, match="a is no player_id of the lake"):
+        call("erase", player_id, "a", "--yes", "--reason", "ticket 17")
+    assert store.audit() == []
+
+
+def test_nothing_is_erased_while_an_engine_has_the_root(store: Vault, tmp_path: Path) -> None:
+    root = tmp_path / "lakehouse"
+    root.mkdir()
+    player_id = pseudonym_of(store.pseudonym_key(), "north", "u-17")
+    of_another = (
+        "import sys; from pathlib import Path; from loaders.lock import locked\n"
+        "with locked(Path(sys.argv[1]), 1, 2): print('locked', flush=True); sys.stdin.read()"
+    )
+    engine = subprocess.Popen(
+        [sys.executable, "-c", of_another, root],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=PROJECT_ROOT,
+    )
+    with engine:
+        assert engine.stdout is not None
+        assert engine.stdin is not None
+        assert engine.stdout.readline() == b"locked\n"
+        with pytest.raises(ConfigurationError, match="an engine is running"):
+            call("erase", player_id, "--yes", "--reason", "ticket 17")
+        engine.stdin.close()
+    assert store.audit() == []
+
+
+def test_nothing_is_erased_while_a_loader_has_a_batch_or_a_replay_to_complete(
+    store: Vault, tmp_path: Path
+) -> None:
+    player_id = pseudonym_of(store.pseudonym_key(), "north", "u-17")
+    checkpoints = tmp_path / "lakehouse" / "checkpoints"
+    for begun, told in (
+        ("game_events/offsets/7", "run game_events --once"),
+        ("replays/game_events/0", "quarantine replay game_events"),
+    ):
+        (checkpoints / begun).mkdir(parents=True)
+        with pytest.raises(ConfigurationError, match=told):
+            call("erase", player_id, "--yes", "--reason", "ticket 17")
+        shutil.rmtree(checkpoints)
+    assert store.audit() == []
 
 
 def test_nothing_is_shown_without_a_reason(store: Vault) -> None:
