@@ -106,6 +106,8 @@ def holders(root: Path) -> list[Holder]:
     found = []
     for schema in SCHEMAS:
         for log in sorted((root / "warehouse" / f"{schema}.db").glob("*/_delta_log")):
+            if not any(log.glob("*.json")):  # of a table that was cut while it was created
+                continue
             types = {
                 each.name: str(getattr(each.type, "type", ""))
                 for each in DeltaTable(log.parent).schema().fields
@@ -121,7 +123,7 @@ def _columns(schema: str, table: str, types: Mapping[str, str]) -> dict[str, str
         for name, kind in types.items()
         if name.endswith("player_id") and kind == "string"
     }
-    if schema == "bronze" and table.startswith("game_"):
+    if schema == "bronze" and table.startswith("game_") and "data" in types:
         columns["data"] = _IN_TEXT
     if schema == "bronze" and table == "quarantine":
         columns["raw"] = _IN_BYTES

@@ -41,7 +41,7 @@ def root(tmp_path: Path) -> Path:
     table(tmp_path, "silver.game_guild_action", n=[1, 2], **who)
     table(tmp_path, "gold.players_daily", dau=[1])
     table(tmp_path, "ops.strange", player_id=[17])
-    (tmp_path / "warehouse" / "silver.db" / "cut_while_created").mkdir()
+    (tmp_path / "warehouse" / "silver.db" / "cut_while_created" / "_delta_log").mkdir(parents=True)
     return tmp_path
 
 
