@@ -8,22 +8,25 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pyarrow as pa
 import pytest
+from botocore.exceptions import ClientError
 from click import MissingParameter
 from click.testing import CliRunner
 from deltalake import write_deltalake
 
+from loaders.erasure import LakeErasure
 from loaders.session import PROJECT_ROOT, ConfigurationError
 from loaders.vault.commands import vault as command
 from loaders.vault.envelope import pseudonym_of
 from loaders.vault.master_key import MasterKey
 from loaders.vault.scan import Place, scan_tables
-from loaders.vault.store import PersonalValues, Vault, prepare_vault_root
+from loaders.vault.store import PersonalValues, Vault, prepare_vault_root, vault_root
 
 
 @pytest.fixture
@@ -101,6 +104,74 @@ def test_what_an_unfinished_erasure_puts_in_a_players_place_stays_the_same(store
     assert store.unlinking("player", "another") == "one"
     store.forget_unlinking("player")
     assert store.unlinking("player", "another") == "another"
+
+
+class Lake:
+    """A lake with a table of players: what it is told to erase, and what it answers.
+
+    tests/pipeline/test_erasure.py has a real one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.told: list[dict[str, str]] = []
+        self.answers: list[LakeErasure | Exception] = []
+        write_deltalake(
+            root / "warehouse" / "silver.db" / "game_players", pa.table({"player_id": ["p"]})
+        )
+
+    def erase(self, _: Any, __: Path, replacements: dict[str, str], ___: Any) -> LakeErasure:
+        self.told.append(replacements)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def stop(self) -> None:
+        """It is its own session."""
+
+
+@pytest.fixture
+def lake(store: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    made = Lake(tmp_path / "lakehouse")
+    monkeypatch.setattr("loaders.session.get_spark", lambda: made)
+    monkeypatch.setattr("loaders.erasure.erase_in_lake", made.erase)
+    return made
+
+
+def test_the_certificate_says_what_was_done_in_the_lake(store: Vault, lake: Lake) -> None:
+    done = LakeErasure({"silver.game_players": 2}, objects_rewritten=3, versions_deleted=1)
+    lake.answers.append(done)
+    certificate = json.loads(call("erase", "north/u-17", "--yes", "--reason", "ticket 17"))
+    assert certificate["lake"] == asdict(done)
+    (entry,) = [entry for entry in store.audit() if entry["action"] == "erase in lake"]
+    assert entry["outcome"] == "rows 2, objects 3, left 0"
+
+
+def test_what_is_left_in_the_lake_is_said_and_is_a_failure(store: Vault, lake: Lake) -> None:
+    lake.answers.append(LakeErasure(left={"s3://landing/games/a.gz": "truncated_gzip"}))
+    outcome = CliRunner().invoke(command, ["erase", "north/u-17", "--yes", "--reason", "ticket 17"])
+    assert outcome.exit_code == 1
+    (kept,) = (vault_root() / "certificates").iterdir()
+    assert json.loads(kept.read_text())["lake"]["left"] == {
+        "s3://landing/games/a.gz": "truncated_gzip"
+    }
+
+
+def test_an_erasure_that_was_cut_short_goes_on_with_the_same_pseudonym_and_a_later_one_does_not(
+    store: Vault, lake: Lake
+) -> None:
+    refused = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutObject")
+    lake.answers += [refused, LakeErasure(), LakeErasure()]
+    player = ("north/u-17", "--yes", "--reason", "ticket 17")
+    with pytest.raises(ConfigurationError, match=r"AccessDenied.*not yet in the lake"):
+        call("erase", *player)
+    assert not (vault_root() / "certificates").exists()
+    call("erase", *player)
+    call("erase", *player)
+    first, second, third = lake.told
+    assert first == second
+    assert first.keys() == third.keys()
+    assert first != third
 
 
 def test_a_word_that_is_no_pseudonym_is_refused_before_anything_is_erased(store: Vault) -> None:
