@@ -1,4 +1,4 @@
-"""One Spark session for the whole run; dbt runs inside it."""
+"""One Spark session a process of a run; dbt runs inside it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,30 @@ NEEDS_SPARK = (
     "tests/demo/test_demo.py",
     "tests/test_readme.py",
 )
+OF_GAMES = (
+    "tests/pipeline/test_erasure.py",
+    "tests/pipeline/test_game",
+    "tests/pipeline/test_roll_back.py",
+)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For `pytest -n 2`: one process has the Spark session, the other takes the rest by file.
+    """For `pytest -n 2`: one process has what needs Spark, the other the rest and the games.
 
-    Not xdist's loadgroup: with pytest 9.2 its groups are lost, and both processes start Spark.
+    So both are busy to the end, and few files pay for the start of a second session. Not xdist's
+    loadgroup: with pytest 9.2 its groups are lost.
     """
     from xdist.scheduler import LoadFileScheduling
 
-    class OneSparkSession(LoadFileScheduling):
+    class SparkTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
+            if file.startswith(OF_GAMES):
+                return "spark, of games"
             return "spark" if file.startswith(NEEDS_SPARK) else file
 
-    return OneSparkSession(config, log)
+    return SparkTogether(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +89,8 @@ def dbt(spark: Any) -> Callable[..., Any]:
     """
     from dbt.cli.main import dbtRunner
 
-    of_project = ("--project-dir", str(PROJECT_ROOT), "--quiet")
+    # `session`: that of the fixture, with its settings
+    of_project = ("--project-dir", str(PROJECT_ROOT), "--target", "session", "--quiet")
     parsed = dbtRunner().invoke(["parse", *of_project]).result
 
     def run(*arguments: str, expect_failure: bool = False) -> Any:
