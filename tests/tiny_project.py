@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,4 +99,14 @@ def project_with_our_macros(folder: Path, resources: Path) -> TinyProject:
     shutil.copytree(resources, folder)
     for name in ("dbt_project.yml", "macros"):
         (folder / name).symlink_to(PROJECT_ROOT / name)
+    return TinyProject(folder, PROJECT_ROOT / "profiles")
+
+
+def this_project_with(folder: Path, files: Mapping[str, str]) -> TinyProject:
+    """This project and further files, by their path in it."""
+    shutil.copytree(PROJECT_ROOT / "models", folder / "models")
+    for name in ("dbt_project.yml", "macros", "seeds", "tests"):
+        (folder / name).symlink_to(PROJECT_ROOT / name)
+    for path, text in files.items():
+        (folder / path).write_text(text)
     return TinyProject(folder, PROJECT_ROOT / "profiles")
