@@ -269,19 +269,15 @@ def versions_that_name(bucket: str, word: str) -> set[str]:
 
 
 def test_no_byte_under_the_root_names_the_player_any_more(root: Path, story: Story) -> None:
-    other = next(
-        json.loads(json.loads(row)["data"])["player_id"]
-        for row in story.before["bronze.game_login"]
-        if story.player not in row
-    )
     assert files_that_name(root, story.player) == set()
     assert versions_that_name(story.bucket, story.player) == set()
     assert files_that_name(root, USER) == set()
-    # the search finds, also what is left of older versions
-    of_another = files_that_name(root, other)
-    assert {path for path in of_another if "_delta_log" in path}
-    assert {path for path in of_another if path.endswith(".snappy.parquet")}
-    assert versions_that_name(story.bucket, other) == {*story.keys}
+    # the search finds: what took their place stands in rows, in commits and in objects
+    found = {Path(path) for path in files_that_name(root, story.becomes)}
+    assert {path.suffix for path in found if "_delta_log" in path.parts} >= {".json"}
+    assert {path for path in found if path.match("warehouse/*/*/*.parquet")}
+    assert {path for path in found if path.parts[0] == "aws"}
+    assert versions_that_name(story.bucket, story.becomes) == {*story.keys}
 
 
 def test_each_row_is_as_it_was_but_for_the_pseudonym(root: Path, story: Story) -> None:
