@@ -169,6 +169,7 @@ class Engine:
         self.cycles: Cycles | None = None
         self._publisher: Publisher | None = None
         self._told: Sequence[ToldModel] = ()
+        self._unfinished: list[str] = []
         self._has_news = threading.Event()
 
     @contextmanager
@@ -177,7 +178,7 @@ class Engine:
         with ExitStack() as stack:
             stack.enter_context(serving_page(self._root.http_port, self.status))
             self._spark = get_spark(resident=True, settings=sql_settings(self._root.thrift_port))
-            stack.callback(self._spark.stop)
+            stack.callback(self._end_spark)
             if process := self._jvm():
                 self._root.note_jvm(process.pid)
             # dbt changes settings of its session between batches; streams have one of their own.
@@ -200,12 +201,26 @@ class Engine:
                     Models(self.cycles, self._start_steps, self._start_live),
                 ]
             )
-            stack.callback(self._supervisor.stop, STOP_TIMEOUT_S)
+            stack.callback(self._stop_tasks)
             self._state = RUNNING
             try:
                 yield
             finally:
                 self._state = STOPPING
+
+    def _stop_tasks(self) -> None:
+        self._unfinished = self._supervisor.stop(STOP_TIMEOUT_S)
+
+    def _end_spark(self) -> None:
+        """Stop Spark; where a task is still at work, its JVM too.
+
+        dbt would start Spark anew for its next statement. What is cut short is completed at the
+        next start, as after a kill.
+        """
+        process = self._jvm()
+        self._spark.stop()
+        if self._unfinished and process:
+            process.kill()
 
     def require_jvm(self) -> None:
         """Raise EngineError where Spark's process has ended: nothing can go on without it."""
