@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from loaders.bronze import BatchReport, ensure_tables
 from loaders.causes import root_cause
 from loaders.cycles import Cycles
-from loaders.dbt_project import DbtProject
+from loaders.dbt_project import BuildError, DbtProject
 from loaders.destinations import destination_of
 from loaders.feeds import Feed, read_feeds
 from loaders.http_page import serving_page
@@ -430,13 +430,35 @@ class Models(Task):
             # A project that is read anew owes every model a run.
             if project.has_changed():
                 project.parse()
-            # What they read besides tables, views, has to be compiled too.
-            compiled = project.run("compile", "--select", "+config.materialized:stream")
+            failed = _compile_live(project)
             manifest = project.manifest()
-        failed = {each.name for each in compiled if each.is_bad or each.is_skipped}
         unfit: dict[str, str] = {}
         models = [each for each in live_models(manifest, unfit) if each.name not in failed]
         told = told_models(manifest, unfit)
-        problems = [each.problem for each in compiled if each.is_bad]
+        problems = [f"{name}: {said}" for name, said in failed.items()]
         problems += [said for name, said in unfit.items() if name not in failed]
         return models, told, problems
+
+
+def _compile_live(project: DbtProject) -> dict[str, str]:
+    """Compile the live models; returns what is wrong, by name of the model.
+
+    dbt ends at the first one that does not compile: then each is compiled by itself.
+    """
+
+    def problem(selected: str) -> str:
+        try:
+            # What they read besides tables, views, has to be compiled too.
+            compiled = project.run("compile", "--select", f"+{selected}")
+        except BuildError as error:
+            return str(error)
+        return "; ".join(each.problem for each in compiled if each.is_bad)
+
+    if not problem("config.materialized:stream"):
+        return {}
+    names = sorted(
+        node["name"]
+        for node in project.manifest()["nodes"].values()
+        if node["resource_type"] == "model" and node["config"]["materialized"] == "stream"
+    )
+    return {name: said for name in names if (said := problem(name))}

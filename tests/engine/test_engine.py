@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loaders import engine
-from loaders.dbt_project import Result
+from loaders.dbt_project import BuildError, Result
 from loaders.destinations import destination_of
 from loaders.engine import EngineError, Models, feed_tasks, make_ready, put_news, root_to_itself
 from loaders.feeds import read_feeds
@@ -43,7 +43,7 @@ def a_node(name: str, **config: Any) -> dict[str, Any]:
 
 
 class PlayedProject:
-    """dbt that compiles what it is given, but for what does not compile."""
+    """dbt that compiles what is selected, and ends at the first that does not compile."""
 
     def __init__(self, *nodes: dict[str, Any], uncompiled: tuple[str, ...] = ()) -> None:
         self.nodes = {node["name"]: node for node in nodes}
@@ -59,12 +59,11 @@ class PlayedProject:
         self.readings += 1
 
     def run(self, *arguments: str) -> list[Result]:
-        return [
-            Result(f"model.{name}", name, "model", *self._outcome(name), 0.1) for name in self.nodes
-        ]
-
-    def _outcome(self, name: str) -> tuple[str, str]:
-        return ("error", "no such macro") if name in self.uncompiled else ("success", "OK")
+        selected = arguments[-1].removeprefix("+")
+        names = [selected] if selected in self.nodes else list(self.nodes)
+        if self.uncompiled & set(names):
+            raise BuildError("no such macro")
+        return [Result(f"model.{name}", name, "model", "success", "OK", 0.1) for name in names]
 
     def manifest(self) -> dict[str, Any]:
         nodes = {
