@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pyspark.errors import StreamingQueryException
 
 from loaders.journal import read_live_progress
 from loaders.live import start_live
+from loaders.live_models import Column
 from loaders.live_tables import OWNER, owner
 from loaders.session import ConfigurationError
 
@@ -232,3 +235,53 @@ def test_a_table_that_does_not_fit_the_contract_is_refused_in_one_line(
     with live.streaming(model) as done:
         done()
     assert live.rows("select errors from gold.error_share") == {(1,)}
+
+
+def test_a_query_that_its_contract_does_not_fit_is_refused_in_one_line(
+    live: LiveProject, spark: Any
+) -> None:
+    model = live.models()["error_share"]
+    start, events, _ = model.columns
+    declared = (start, replace(events, data_type="string"), Column("players", "bigint", ""))
+    with pytest.raises(ConfigurationError) as refused:
+        start_live(spark, replace(model, columns=declared), print)
+    assert str(refused.value) == (
+        "error_share: query and contract differ: errors is bigint, declared nowhere; events is "
+        "bigint, declared string; players is missing, declared bigint: correct its YAML"
+    )
+    assert not spark.catalog.tableExists("gold.error_share")
+
+
+def test_a_merge_reads_the_files_of_its_batchs_windows_alone(live: LiveProject, spark: Any) -> None:
+    model = live.models()["error_share"]
+    with live.streaming(model) as done:
+        live.deliver([event(1)])
+        done()  # the first batch replaces what is there
+        live.deliver([event(61), event(130)])
+        done()
+    history = spark.sql("describe history gold.error_share").where("operation = 'MERGE'")
+    predicate = history.first()["operationParameters"]["predicate"]
+    assert re.findall(r"window_start#\d+ ([<>]=) ([\d: -]+)\)", predicate) == [
+        (">=", "2026-01-01 00:01:00"),
+        ("<=", "2026-01-01 00:02:00"),
+    ]
+
+
+def test_in_append_mode_a_window_is_written_once_when_it_is_closed(
+    live: LiveProject, spark: Any
+) -> None:
+    model = replace(live.models()["error_share"], output_mode="append")
+    commits = [[event(1), event(61)], [event(2, "ERROR"), event(95)], [event(170)]]
+    after = [set(), {0}, {0, 1}]  # minutes that are more than the delay of 30 seconds ago
+    everything: list[Event] = []
+    with live.streaming(model) as done:
+        for some, closed in zip(commits, after, strict=True):
+            live.deliver(some)
+            done()
+            everything += some
+            written = live.rows("select * from gold.error_share")
+            assert written == {
+                row for row in by_hand(everything)["error_share"] if row[0].minute in closed
+            }
+    updated = spark.sql("describe history gold.error_share").where("operation = 'MERGE'")
+    assert {row["operationMetrics"]["numTargetRowsUpdated"] for row in updated.collect()} == {"0"}
