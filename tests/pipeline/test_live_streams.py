@@ -14,7 +14,12 @@ from typing import Any
 import pytest
 from live_project import MODELS, Event, LiveProject, by_hand, event
 from pyspark.errors import StreamingQueryException
+from tiny_project import PROJECT_ROOT, project_with_our_macros
 
+from loaders import dbt_project
+from loaders.cycles import Cycles
+from loaders.dbt_project import DbtProject
+from loaders.engine import EngineError, Models
 from loaders.journal import read_live_progress
 from loaders.live import start_live
 from loaders.live_models import Column
@@ -285,3 +290,35 @@ def test_in_append_mode_a_window_is_written_once_when_it_is_closed(
             }
     updated = spark.sql("describe history gold.error_share").where("operation = 'MERGE'")
     assert {row["operationMetrics"]["numTargetRowsUpdated"] for row in updated.collect()} == {"0"}
+
+
+BROKEN = "{% if execute %}{{ exceptions.raise_compiler_error('no such view') }}{% endif %}"
+
+
+def test_a_live_model_that_does_not_compile_leaves_the_others_running(
+    live: LiveProject, lakehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_with_our_macros(tmp_path / "project", PROJECT_ROOT / "tests/pipeline/live")
+    (project.folder / "profiles").symlink_to(project.profiles)
+    monkeypatch.setattr(dbt_project, "PROJECT_ROOT", project.folder)
+    models = project.folder / "models" / "live"
+    view, model = models / "broken_view.sql", models / "over_it.sql"
+    view.write_text((models / "fit_events.sql").read_text() + BROKEN)
+    text = (models / "error_share.sql").read_text()
+    model.write_text(text.replace("'fit_events'", "'broken_view'"))
+    contract = (models / "_models.yml").read_text().partition("  - name: error_share")[2]
+    (models / "_over_it.yml").write_text(f"models:\n  - name: over_it{contract}")
+
+    started: list[str] = []
+    stop = threading.Event()
+    stop.set()
+    cycles = Cycles(live.spark, lakehouse, DbtProject(lakehouse))
+    task = Models(cycles, lambda: None, lambda some, told: started.extend(m.name for m in some))
+    for _ in range(2):
+        with pytest.raises(EngineError, match=r"^over_it: .*broken_view.*no such view") as failed:
+            task.run(stop, print)
+        assert "\n" not in str(failed.value)
+        assert started == list(MODELS)
+    view.write_text((models / "fit_events.sql").read_text())
+    task.run(stop, print)
+    assert started == [*MODELS, "over_it"]
