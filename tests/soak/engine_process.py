@@ -12,6 +12,7 @@ import threading
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from loaders.maintenance import read_schedule
 FEEDS = ("stocks_daily_prices", "stocks_fundamentals")
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 300
-EXIT_TIMEOUT_S = 300  # of a loaded machine; the engine's own limit is 30
+# The engine's own limit is 30 seconds; as many again for what runs beside it on the machine.
+EXIT_TIMEOUT_S = 60
 POLL_S = 0.2
 SCHEDULE = read_schedule()
 # The daily ones; the weekly one takes minutes more.
@@ -32,6 +34,20 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def listening_addresses(port: int) -> set[str]:
+    """The addresses on which somebody of this machine listens at a port (Linux)."""
+    found = set()
+    for table in Path("/proc/net").glob("tcp*"):
+        for line in table.read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            address, _, number = local.partition(":")
+            if int(number, 16) == port and state == "0A":
+                # In words of four bytes, each of which stands in the order of this machine.
+                words = [bytes.fromhex(address[at : at + 8]) for at in range(0, len(address), 8)]
+                found.add(ip_address(b"".join(word[::-1] for word in words)))
+    return {str(getattr(each, "ipv4_mapped", None) or each) for each in found}
 
 
 def wait_for(what: Callable[[], Any], timeout_s: float, why: str) -> Any:
@@ -62,9 +78,19 @@ class EngineProcess:
         self.environment.pop("STOCKS_PRICES_QUEUE", None)
         self._log = log
         self._process: subprocess.Popen[bytes]
+        self._lives = 0
+        # Which of its lives this is; none while it starts or ends.
+        self.life: int | None = None
 
     def start(self) -> None:
         """Until it answers that it is running."""
+        self.launch()
+        self.wait_until("running")
+        self._lives += 1
+        self.life = self._lives
+
+    def launch(self) -> None:
+        """Without waiting for it."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "loaders", "up", "--json", *FEEDS],
@@ -75,11 +101,14 @@ class EngineProcess:
                 start_new_session=True,
             )
 
-        def is_up() -> bool:
-            assert self._process.poll() is None, self._log.read_text()[-3000:]
-            return self.status().get("state") == "running"
+    def wait_until(self, state: str) -> None:
+        """Until it answers so; it must not end before."""
 
-        wait_for(is_up, READY_TIMEOUT_S, "the engine runs")
+        def is_so() -> bool:
+            assert self._process.poll() is None, self._log.read_text()[-3000:]
+            return self.status().get("state") == state
+
+        wait_for(is_so, READY_TIMEOUT_S, f"the engine is {state}")
 
     @property
     def pid(self) -> int:
@@ -99,6 +128,7 @@ class EngineProcess:
 
     def kill(self, *, with_jvm: bool) -> None:
         """SIGKILL: to the process alone, which leaves its JVM to notice, or to all it started."""
+        self.life = None
         if with_jvm:
             os.killpg(self.pid, signal.SIGKILL)
         else:
@@ -106,7 +136,8 @@ class EngineProcess:
         self._process.wait()
 
     def terminate(self) -> int:
-        """SIGTERM; returns the exit code."""
+        """SIGTERM, at which it ends by itself in time; returns the exit code."""
+        self.life = None
         self._process.terminate()
         return self._process.wait(EXIT_TIMEOUT_S)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
-from engine_process import EngineProcess, wait_for
+from engine_process import EngineProcess, listening_addresses, wait_for
 from pyhive import hive
 from sender import Sender
 from stocks_reference import with_fundamentals
@@ -65,6 +65,34 @@ class Reader(threading.Thread):
                     self.complaints.append(f"{self.rows} rows, then {rows}")
                 self.rows = rows
                 self.answers += 1
+
+
+class DbtUser(threading.Thread):
+    """Someone who runs a model through the engine all the time, beside its own cycles."""
+
+    def __init__(self, engine: EngineProcess) -> None:
+        super().__init__(daemon=True)
+        self._engine = engine
+        self.stop = threading.Event()
+        self.runs = 0
+        self.complaints: list[str] = []
+
+    def run(self) -> None:
+        while not self.stop.wait(2):
+            life = self._engine.life
+            if life is None or not self._is_built():
+                continue
+            done = self._engine.run(
+                *(DBT, "run", "--target", "engine", "--select", "average_close")
+            )
+            if done.returncode == 0:
+                self.runs += 1
+            elif self._engine.life == life:  # else it was killed in between
+                self.complaints.append(done.stdout + done.stderr)
+
+    def _is_built(self) -> bool:
+        folder = self._engine.root / "warehouse" / "gold.db" / "average_close"
+        return DeltaTable.is_deltatable(str(folder))
 
 
 @pytest.fixture
@@ -129,8 +157,14 @@ def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
     seed = int(os.environ.get("SEED") or 1)
     print(f"MINUTES={minutes:g} SEED={seed}")
     chance = random.Random(seed)
-    sender, reader = Sender(tmp_path / "landing"), Reader(engine)
+    sender, reader, user = Sender(tmp_path / "landing"), Reader(engine), DbtUser(engine)
+    engine.launch()
+    engine.wait_until("starting")
+    assert engine.terminate() == 0
+
     engine.start()
+    for port in (engine.thrift_port, engine.http_port):
+        assert listening_addresses(port) == {"127.0.0.1"}
     sender.start()
     reader.start()
 
@@ -139,6 +173,7 @@ def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
     refused(engine.run(sys.executable, "-m", "loaders", "run", "--once"), engine)
     refused(engine.run(DBT, "run"), engine)
     assert engine.run(DBT, "parse", "--quiet").returncode == 0
+    user.start()
 
     ends, kills = time.monotonic() + 60 * minutes, 0
     manners: list[str] = []
@@ -155,12 +190,14 @@ def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
         print(f"ended by {manner}", flush=True)
         engine.owe_maintenance()
         engine.start()
+    wait_for(lambda: user.runs or user.complaints, DRAIN_TIMEOUT_S, "dbt runs while it loads")
+    user.stop.set()
     sender.stop()
+    user.join()
+    assert user.complaints == []
     settle(engine, sender)
     wait_for(lambda: not engine.owed(), DRAIN_TIMEOUT_S, f"maintained; {engine.status()}")
 
-    done = engine.run(DBT, "run", "--target", "engine", "--select", "average_close")
-    assert done.returncode == 0, done.stdout + done.stderr
     wait_for(lambda: reader.rows == len(gold(engine.root)), DRAIN_TIMEOUT_S, "the reader sees it")
     reader.stop.set()
     reader.join()
