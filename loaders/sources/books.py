@@ -15,8 +15,8 @@ from loaders.sources.records import JUDGED_ALONE, MAX_RECORD_BYTES
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Whoever replays these, in whole, does so without their object.
-_KEPT_WHOLE = JUDGED_ALONE | {"overwrite_ignored"}
+# All bytes of these stand in quarantine, unless they are more than a record may have.
+_KEPT_WHOLE = JUDGED_ALONE | {"overwrite_ignored", "truncated_json"}
 _IDENTITY = ("container", "item", "version")
 
 

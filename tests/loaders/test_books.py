@@ -11,7 +11,7 @@ from deltalake import write_deltalake
 from loaders.sources.books import Books
 from loaders.sources.object_state import ObjectState
 from loaders.sources.objects import ObjectVersion
-from loaders.sources.records import MAX_RECORD_BYTES
+from loaders.sources.records import MAX_RECORD_BYTES, split_records
 
 OBJECT = ObjectVersion("landing", "in/a.json", "v1", 10, 0)
 
@@ -51,6 +51,7 @@ def books(
         ([(0, 0)], []),  # it has no records
         ([(3, 3), (3, 0)], []),  # and was met again by another query
         ([(3, 2)], [("invalid_json", b"{")]),
+        ([(3, 2)], [("truncated_json", b"{")]),
         ([(2, 1)], [("overwrite_ignored", b"{}")]),
         ([(1, 0), (-1, 0), (5, 5)], []),  # refused, and replayed
     ],
@@ -70,15 +71,21 @@ def test_an_object_is_loaded_when_nobody_needs_it_any_more(
         ([(1, 0)], [("not_utf8", b"\xff\xfe")]),
         ([(2, 1)], [("corrupt_gzip", b"{")]),
         ([(2, 1)], [("truncated_zstd", None)]),
-        ([(2, 1)], [("truncated_json", b"{")]),
         ([(2, 1)], [("record_too_large", b"{")]),
         ([(3, 1)], [("invalid_json", b"{"), ("invalid_json", b"{" * MAX_RECORD_BYTES)]),
     ],
 )
-def test_an_object_that_a_replay_would_fetch_is_not(
+def test_an_object_that_quarantine_has_not_all_bytes_of_is_not(
     tmp_path: Path, ledger: list, quarantine: list
 ) -> None:
     assert books(tmp_path, ledger, quarantine).loaded([OBJECT]) == set()
+
+
+def test_broken_lines_among_good_ones_do_not_hold_their_object_back(tmp_path: Path) -> None:
+    body = b'{"n":1}\n{"broken":\n{"n":2}\nno JSON\n"\xff"\n{"n":3'
+    bad = [(record.error, record.data) for record in split_records([body]) if record.error]
+    assert b"".join(data for _, data in bad) == b'{"broken":no JSON"\xff"{"n":3'
+    assert books(tmp_path, [(6, 2)], bad).loaded([OBJECT]) == {OBJECT}
 
 
 def test_another_feeds_books_another_version_and_no_books_prove_nothing(tmp_path: Path) -> None:
