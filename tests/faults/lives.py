@@ -80,8 +80,8 @@ class Sender:
             StreamName=self.name, WaiterConfig={"Delay": 1}
         )
 
-    def write_feeds(self) -> Path:
-        """The feeds file of the loaders."""
+    def write_feeds(self, *, in_small_batches: bool) -> Path:
+        """The feeds file of the loaders; in small batches most steps come more than once."""
         described = {"description": "what the test sends"}
         feeds = {
             "listed": {"source": "cloudFiles", "location": f"s3://{self.name}/listed/"},
@@ -93,6 +93,10 @@ class Sender:
             "clean_source_retention": "0 seconds",
             "clean_source_destination": f"s3://{self.name}/archive/",
         }
+        if in_small_batches:
+            feeds["listed"]["max_files_per_trigger"] = 2
+            feeds["announced"]["max_files_per_trigger"] = 2
+            feeds["events"]["max_records_per_trigger"] = 3
         entries = {name: {**feed, **described, "table": name} for name, feed in feeds.items()}
         path = self.root / "feeds.yml"
         path.write_text(yaml.safe_dump({"feeds": entries}))
@@ -296,7 +300,7 @@ class Life:
 @contextmanager
 def lives(sender: Sender, plan: list[Kill | None]) -> Iterator[Iterator[Life]]:
     """A process for each entry of the plan; the next one starts while one loads."""
-    feeds = sender.write_feeds()
+    feeds = sender.write_feeds(in_small_batches=any(kill and kill.number > 1 for kill in plan))
     started: list[Life] = []
 
     def one_ahead() -> Iterator[Life]:
