@@ -413,3 +413,12 @@ def test_incremental_equals_full_refresh_in_every_column(runs: Runs) -> None:
 
 def test_a_run_with_nothing_new_leaves_every_table_at_its_version(runs: Runs) -> None:
     assert runs.idle.versions == runs.after_batch[-1].versions
+
+
+def test_the_models_hold_to_their_unit_tests(runs: Runs, dbt: Any) -> None:
+    dbt(
+        "test",
+        "--select",
+        "path:models/silver/stocks,test_type:unit",
+        "path:models/gold/stocks,test_type:unit",
+    )

@@ -257,4 +257,12 @@ def test_an_incremental_gold_equals_a_full_refresh(
 
 
 def test_gold_holds_to_its_tests(spark: Any, dbt: Callable[..., Any], video: Lakehouse) -> None:
-    dbt("test", *GOLD, "--exclude-resource-type", "unit_test")
+    dbt("test", *GOLD)
+
+
+def test_the_other_models_of_video_hold_to_their_unit_tests(
+    dbt: Callable[..., Any], video: Lakehouse
+) -> None:
+    dbt("run", "--select", "path:models/ops", "stocks_daily_prices_parsed")
+    folders = ("silver/qos", "live", "ops")
+    dbt("test", "--select", *(f"path:models/{each},test_type:unit" for each in folders))
