@@ -18,7 +18,7 @@ NEEDS_SPARK = (
     "tests/test_readme.py",
 )
 OF_GAMES = (
-    "tests/pipeline/test_erasure.py",
+    "tests/pipeline/test_player_erasure.py",
     "tests/pipeline/test_game",
     "tests/pipeline/test_roll_back.py",
 )

@@ -109,7 +109,7 @@ def test_what_an_unfinished_erasure_puts_in_a_players_place_stays_the_same(store
 class Lake:
     """A lake with a table of players: what it is told to erase, and what it answers.
 
-    tests/pipeline/test_erasure.py has a real one.
+    tests/pipeline/test_player_erasure.py has a real one.
     """
 
     def __init__(self, root: Path) -> None:
