@@ -396,6 +396,24 @@ def test_the_heartbeat_outlives_errors_and_lets_go_of_stale_receipts(
     assert faulty.extended == [3, 3, 2, 2]
 
 
+def test_nobody_else_gets_a_message_while_its_batch_runs(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half as long again as it was hidden at first; then its loader goes, and it comes."""
+    monkeypatch.setattr(discovery, "VISIBILITY_SECONDS", 6)
+    queue.announce("a.json")
+    loader, state = queue.a_loader()
+    loader.discover(state, run_once=False)
+
+    def received_by_another(within_s: int) -> int:
+        answer = queue.sqs.receive_message(QueueUrl=queue.url, WaitTimeSeconds=within_s)
+        return len(answer.get("Messages", ()))
+
+    assert received_by_another(within_s=9) == 0
+    loader.stop()
+    assert received_by_another(within_s=20) == 1
+
+
 # ---- objects that are announced and cannot be read
 
 
