@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -47,6 +48,8 @@ def verdict(figure: float, limit: float, unit: str = "", *, at_least: bool = Fal
         limit: the goal: at most so much, or with `at_least` at least.
         unit: of both, as it is written behind a number: " s", " x".
     """
+    if math.isnan(figure):
+        return "not told, noise is larger"
     bound = "at least" if at_least else "at most"
     said = outcome(figure, limit, unit, at_least=at_least)
     return f"{_in_digits(figure)}{unit} (goal: {bound} {limit:,g}{unit}): {said}"
