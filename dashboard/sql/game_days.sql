@@ -13,20 +13,30 @@ configurations as (
 
 ),
 
+first_days as (
+
+    select
+        game_id,
+        min(played_on) as first_date
+    from gold.level_funnel
+    group by game_id
+
+),
+
 -- what the game began with is no change
 changes as (
 
     select
-        game_id,
-        first_played_on,
-        string_agg(config_version, ', ' order by config_version) as config_versions
+        configurations.game_id,
+        configurations.first_played_on,
+        string_agg(
+            configurations.config_version, ', ' order by configurations.config_version
+        ) as config_versions
     from configurations
-    where first_played_on > (
-        select min(funnel.played_on)
-        from gold.level_funnel as funnel
-        where funnel.game_id = configurations.game_id
-    )
-    group by game_id, first_played_on
+    inner join first_days
+        on configurations.game_id = first_days.game_id
+    where configurations.first_played_on > first_days.first_date
+    group by configurations.game_id, configurations.first_played_on
 
 ),
 

@@ -1,4 +1,4 @@
--- One row per currency of the game and day: what players earned and spent, and books that are wrong.
+-- One row per currency of the game and day: what players earned and spent, and wrong balances.
 select
     currency,
     changed_on,

@@ -1,4 +1,5 @@
-{#- dbt run-operation vacuum_tables [--args '{schema: silver, table: readings, retention_hours: 336, dry_run: true}']
+{#- dbt run-operation vacuum_tables [--args '{schema: silver, retention_hours: 336, dry_run: true}']
+    dbt run-operation vacuum_tables --args '{table: silver.readings}'
 
     Deletes data files that no version younger than the retention needs. -#}
 {%- macro vacuum_tables(
