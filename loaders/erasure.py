@@ -94,6 +94,12 @@ def require_settled(root: Path) -> None:
                 f"feed {checkpoint.name} has a batch that was cut short: complete it first, "
                 f"python -m loaders run {checkpoint.name} --once"
             )
+    for location in sorted((root / "checkpoints" / "backfills").glob("*/location")):
+        feed = location.parent.name
+        raise ConfigurationError(
+            f"feed {feed} has a backfill that was cut short: complete it first, "
+            f"python -m loaders backfill {feed} {location.read_text()}"
+        )
     for staged in sorted((root / "checkpoints" / "replays").glob("*/*")):
         raise ConfigurationError(
             f"feed {staged.parent.name} has a replay that was cut short: complete it first, "

@@ -205,7 +205,7 @@ def test_nothing_is_erased_while_an_engine_has_the_root(store: Vault, tmp_path: 
     assert store.audit() == []
 
 
-def test_nothing_is_erased_while_a_loader_has_a_batch_or_a_replay_to_complete(
+def test_nothing_is_erased_while_a_loader_has_a_batch_a_replay_or_a_backfill_to_complete(
     store: Vault, tmp_path: Path
 ) -> None:
     player_id = pseudonym_of(store.pseudonym_key(), "north", "u-17")
@@ -213,8 +213,10 @@ def test_nothing_is_erased_while_a_loader_has_a_batch_or_a_replay_to_complete(
     for begun, told in (
         ("game_events/offsets/7", "run game_events --once"),
         ("replays/game_events/0", "quarantine replay game_events"),
+        ("backfills/game_events/location", "backfill game_events s3://b/games/"),
     ):
-        (checkpoints / begun).mkdir(parents=True)
+        (checkpoints / begun).parent.mkdir(parents=True)
+        (checkpoints / begun).write_text("s3://b/games/")
         with pytest.raises(ConfigurationError, match=told):
             call("erase", player_id, "--yes", "--reason", "ticket 17")
         shutil.rmtree(checkpoints)
