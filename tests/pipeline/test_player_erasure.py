@@ -10,6 +10,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from loaders.feeds import S3SqsFeed
 from loaders.games.contract import UNKNOWN_TABLE, game_contract
 from loaders.games.separation import Separated, Separator
 from loaders.run import kind_of_feed, run_once
-from loaders.sources.records import decompress
+from loaders.sources.records import BrokenStreamError, decompress
 from loaders.vault.envelope import pseudonym_of
 
 MODELS = ("+players_daily", "game_sessions", "game_guild_action")
@@ -242,7 +243,13 @@ def everything_said(path: Path) -> Iterator[bytes]:
         for column in pq.ParquetFile(path).read().columns:
             yield json.dumps(column.to_pylist(), default=as_text).encode()
     elif body[:2] in (b"\x1f\x8b", b"\x28\xb5"):
-        yield b"".join(decompress([body]))
+        yield b"".join(readable(body))
+
+
+def readable(body: bytes) -> Iterator[bytes]:
+    """What stands behind a compression, up to where it breaks: other tests' broken objects too."""
+    with suppress(BrokenStreamError):
+        yield from decompress([body])
 
 
 def files_that_name(root: Path, word: str) -> set[str]:
@@ -264,7 +271,7 @@ def versions_that_name(bucket: str, word: str) -> set[str]:
         for body in [
             s3.get_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])["Body"]
         ]
-        if word.encode() in b"".join(decompress([body.read()]))
+        if word.encode() in b"".join(readable(body.read()))
     }
 
 
