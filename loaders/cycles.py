@@ -66,6 +66,7 @@ class Cycles:
         self._owed: set[str] = set()
         self._settled: set[str] = set()  # merged a batch since the project was read
         self._unchecked: set[str] = set()
+        self._to_check: list[str] = []  # in this round of tests
         self._models: dict[str, ModelStatus] = {}
         self._failed_tests: dict[str, str] = {}
         self._check_pause_s = check_pause_s
@@ -115,29 +116,41 @@ class Cycles:
         return f"{models} models in {seconds:.1f} s" + (f", {failed} failed" if failed else "")
 
     def check(self) -> str | None:
-        """Test the models that have changed since they were tested last."""
-        if not self._unchecked or time.monotonic() < self._next_check:
+        """Test one of the models that have changed since they were tested last.
+
+        One at a time, so that a cycle waits for the tests of a model and not for those of all.
+
+        Raises:
+            BuildError: dbt could not run at all; the model is tested with the next ones.
+        """
+        model = self._next_to_check()
+        if model is None:
             return None
-        models, self._unchecked = self._unchecked, set()
-        names = [self._graph.names[each] for each in models if each in self._graph.names]
-        if not names:
-            return None
+        name = self._graph.names[model]
         try:
             with self._dbt, self._settings(LARGE_BATCH_BYTES):
                 results = self._project.run(
-                    "test", "--exclude-resource-type", "unit_test", "--select", *names
+                    "test", "--exclude-resource-type", "unit_test", "--select", name
                 )
         except BuildError:
-            self._unchecked |= models
+            self._unchecked.add(model)
             raise
-        finally:
-            self._next_check = time.monotonic() + self._check_pause_s
         for result in results:
             self._failed_tests.pop(result.name, None)
             if result.is_bad:
                 self._failed_tests[result.name] = result.message
         failed = sum(result.is_bad for result in results)
-        return f"{len(results) - failed} of {len(results)} tests of {len(names)} models passed"
+        return f"{len(results) - failed} of {len(results)} tests of {name} passed"
+
+    def _next_to_check(self) -> str | None:
+        if not self._to_check and self._unchecked and time.monotonic() >= self._next_check:
+            self._to_check, self._unchecked = sorted(self._unchecked), set()
+            self._next_check = time.monotonic() + self._check_pause_s
+        while self._to_check:
+            model = self._to_check.pop()
+            if model in self._graph.names:  # else it is gone from the project
+                return model
+        return None
 
     def owe_everything(self) -> None:
         """Have the next cycle run all models."""
