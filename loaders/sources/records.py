@@ -5,8 +5,8 @@ What becomes a record
     ends (LF, CRLF), blanks, nothing at all (Firehose's default), or a UTF-8 byte order mark (also
     a stray one, where files were joined). Values may spread over lines. Top-level scalars are
     records; a bare word or number ends at a blank, a quote or a bracket. ``NaN``, ``Infinity``
-    and ``-Infinity`` are accepted, for many producers emit them. The CloudWatch Logs envelope
-    stays one record; see `unwrap_cloudwatch_logs`.
+    and ``-Infinity`` are accepted, for many producers emit them. The envelope of CloudWatch Logs
+    stays one record: docs/ingestion.md has the SQL that opens it.
 
 One top-level array
     When the first value is an array, its elements are the records and nested arrays stay whole;
@@ -144,24 +144,6 @@ def one_by_one(pieces: Iterable[Record | Run]) -> Iterator[Record]:
             yield from piece.records()
         else:
             yield piece
-
-
-def unwrap_cloudwatch_logs(data: bytes) -> list[bytes]:
-    """Return the messages in a CloudWatch Logs subscription envelope, compressed or plain.
-
-    A control message, which only probes the destination, has none. Raises ValueError for anything
-    that is not such an envelope.
-    """
-    try:
-        envelope = orjson.loads(b"".join(decompress([data])))
-        match envelope["messageType"]:
-            case "DATA_MESSAGE":
-                return [event["message"].encode() for event in envelope["logEvents"]]
-            case "CONTROL_MESSAGE":
-                return []
-    except (BrokenStreamError, AttributeError, KeyError, TypeError, ValueError):
-        pass
-    raise ValueError(f"not a CloudWatch Logs envelope: {data[:80]!r}")
 
 
 # Decompression

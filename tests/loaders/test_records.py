@@ -24,7 +24,6 @@ from loaders.sources.records import (
     Record,
     decompress,
     split_records,
-    unwrap_cloudwatch_logs,
 )
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -810,50 +809,6 @@ def test_a_decompression_bomb_does_not_burst(name):
     bomb = PACKERS[name](b" " * (64 * 2**20))
     assert len(bomb) < 100_000
     assert peak_mib(iter([bomb]), max_record_bytes=2**20) < 24
-
-
-# Envelopes.
-
-
-def envelope(**changes: object) -> bytes:
-    message = {
-        "messageType": "DATA_MESSAGE",
-        "owner": "111122223333",
-        "logGroup": "example",
-        "logStream": "example/1",
-        "subscriptionFilters": ["all"],
-        "logEvents": [
-            {"id": "1", "timestamp": 1, "message": "plain text é"},
-            {"id": "2", "timestamp": 2, "message": '{"a":1}'},
-        ],
-    }
-    return json.dumps(message | changes).encode()
-
-
-@pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_cloudwatch_messages_are_unwrapped(pack):
-    assert unwrap_cloudwatch_logs(pack(envelope())) == ["plain text é".encode(), b'{"a":1}']
-    assert unwrap_cloudwatch_logs(pack(envelope(messageType="CONTROL_MESSAGE"))) == []
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"{}",
-        b"[1]",
-        b"oops",
-        envelope(messageType="NEWS"),
-        envelope(logEvents=None),
-        envelope(logEvents=[{"id": "1"}]),
-        envelope(logEvents=[{"message": 1}]),
-        gzip.compress(envelope())[:-9],
-    ],
-)
-def test_what_is_no_cloudwatch_envelope_is_refused_with_its_bytes(data):
-    with pytest.raises(ValueError, match="not a CloudWatch Logs envelope") as raised:
-        unwrap_cloudwatch_logs(data)
-    assert repr(data[:80]) in str(raised.value)
 
 
 def test_the_largest_record_is_what_kinesis_and_firehose_allow():

@@ -25,6 +25,22 @@ Pair = tuple[str, bytes]
 
 SHARDS = ("shardId-000000000000", "shardId-000000000001")
 BROKEN = {b'{"n":': "invalid_json", b"\xff\xfe": "invalid_utf8", b"{}{}": "invalid_json"}
+# What a subscription of CloudWatch Logs sends: messages, and what probes the destination.
+MESSAGES = ["plain text é", '{"a": 1}']
+SENT_BY_CLOUDWATCH: list[dict[str, Any]] = [
+    {
+        "messageType": kind,
+        "owner": "111122223333",
+        "logGroup": "example",
+        "logStream": "example/1",
+        "subscriptionFilters": ["all"],
+        "logEvents": [
+            {"id": str(number), "timestamp": 1_767_225_600_000, "message": message}
+            for number, message in enumerate(messages)
+        ],
+    }
+    for kind, messages in (("DATA_MESSAGE", MESSAGES), ("CONTROL_MESSAGE", ["CWL CONTROL"]))
+]
 
 
 class Events:
@@ -56,6 +72,11 @@ class Events:
         self._put(packed)
         self.kept += pairs
 
+    def put_logs(self) -> None:
+        pairs = [("logs", json.dumps(envelope).encode()) for envelope in SENT_BY_CLOUDWATCH]
+        self._put([(key, gzip.compress(data)) for key, data in pairs])
+        self.kept += pairs
+
     def put_broken(self) -> None:
         self._put([(f"key-{n}", payload) for n, payload in enumerate(BROKEN)])
 
@@ -82,6 +103,12 @@ class Events:
         return [tuple(row) for row in self.spark.sql(query).collect()]
 
 
+def sql_of_the_page(title: str) -> str:
+    """The statement that stands below a title in docs/ingestion.md."""
+    page = (PROJECT_ROOT / "docs" / "ingestion.md").read_text()
+    return page.partition(f"**{title}.**")[2].partition("```sql")[2].partition("```")[0]
+
+
 @pytest.fixture
 def events(spark: Any, lakehouse: Path) -> Events:
     return Events(spark)
@@ -90,13 +117,16 @@ def events(spark: Any, lakehouse: Path) -> Events:
 def test_every_record_is_loaded_once_and_a_lost_checkpoint_repeats_nothing(
     events: Events, lakehouse: Path
 ) -> None:
-    events.put(100)
+    events.put(98)
+    events.put_logs()
     events.put_broken()
     reports = events.load()
     assert [report.batch_id for report in reports] == list(range(len(reports)))
     assert len(reports) > 1
     assert events.in_bronze() == sorted(events.kept)
     assert events.in_quarantine() == BROKEN
+    messages = events.rows(sql_of_the_page("CloudWatch Logs"))
+    assert sorted(row[-1] for row in messages) == sorted(MESSAGES)
 
     shutil.rmtree(lakehouse / "checkpoints")
     events.put(40)
