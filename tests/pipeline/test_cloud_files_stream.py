@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import OBJECTS
 
 from loaders import bronze
 from loaders.bronze import BatchReport
@@ -160,49 +161,26 @@ def test_a_batch_cut_short_at_each_step_is_completed_by_its_replay(
     assert unbalanced(spark) == []
 
 
-BROKEN: dict[str, tuple[bytes, list[str], list[tuple[str, bytes]]]] = {
-    # name: bytes, records kept, (reason, raw bytes) in quarantine
-    "truncated_json": (b'{"a":1}\n{"a":', ['{"a":1}'], [("truncated_json", b'{"a":')]),
-    "invalid_json_between": (
-        b'{"a":1}\n{a}\n{"a":2}',
-        ['{"a":1}', '{"a":2}'],
-        [("invalid_json", b"{a}")],
-    ),
-    "empty_object": (b"", [], []),
-    "gzip_without_extension": (gzip.compress(b'{"a":1}'), ['{"a":1}'], []),
-    "not_a_number": (b'{"a":NaN}', ['{"a":NaN}'], []),
-    "utf_16": ('{"a":1}'.encode("utf-16"), [], [("not_utf8", '{"a":1}'.encode("utf-16"))]),
-    "five_megabytes": (
-        b'{"a":"' + b"x" * 5_000_000 + b'"}\n{"b":1}',
-        ['{"a":"' + "x" * 5_000_000 + '"}', '{"b":1}'],
-        [],
-    ),
-}
-
-
-def test_bad_input_ends_in_quarantine_with_its_bytes_and_stops_nothing(
+def test_each_object_of_the_corpus_ends_in_bronze_or_quarantine_and_stops_nothing(
     spark: Any, lakehouse: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
-    for name, (content, _, _) in BROKEN.items():
+    for name, (content, _) in OBJECTS.items():
         (tmp_path / "in" / name).write_bytes(content)
-    truncated = gzip.compress(b'{"a":1}\n' * 1000)[:-12]
-    (tmp_path / "in" / "truncated_gzip").write_bytes(truncated)
     load(spark, a_feed(tmp_path / "in"))
 
     records = kept(spark)
-    quarantined = spark.sql("select item, reason, raw from bronze.quarantine").collect()
-    for name, (_, good, bad) in BROKEN.items():
+    quarantined = spark.sql(
+        "select item, raw, reason from bronze.quarantine order by item, ordinal"
+    ).collect()
+    for name, (_, pieces) in OBJECTS.items():
+        good = [piece.decode() for piece, reason in pieces if reason is None]
         assert [data for file, _, data in records if file == name] == good, name
-        found = [(row[1], bytes(row[2])) for row in quarantined if Path(row[0]).name == name]
-        assert found == bad, name
-    from_truncated = [data for file, _, data in records if file == "truncated_gzip"]
-    assert set(from_truncated) == {'{"a":1}'}
-    reasons = [row[1] for row in quarantined if Path(row[0]).name == "truncated_gzip"]
-    assert "truncated_gzip" in reasons
+        bad = [(bytes(raw), reason) for item, raw, reason in quarantined if Path(item).name == name]
+        assert bad == [piece for piece in pieces if piece[1] is not None], name
     assert unbalanced(spark) == []
     in_ledger = spark.sql("select item from bronze.ledger").collect()
-    assert {Path(row[0]).name for row in in_ledger} == {*BROKEN, "truncated_gzip"}
+    assert {Path(row[0]).name for row in in_ledger} == OBJECTS.keys()
 
 
 def test_an_object_deleted_or_overwritten_before_it_is_read_is_reported(
