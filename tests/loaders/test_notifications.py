@@ -295,6 +295,50 @@ def test_a_run_once_query_goes_on_with_what_sqs_kept_back_while_too_many_were_in
     assert sorted(found) == sorted(names)
 
 
+# ---- receiving
+
+
+class Watched(Wrapped):
+    """Notes what each call asks for, and how many of them are waited for at once."""
+
+    def __init__(self, sqs: Any) -> None:
+        super().__init__(sqs)
+        self.asked: list[dict[str, Any]] = []
+        self.deleted: list[int] = []
+        self._waiting = threading.Barrier(discovery._RECEIVERS)
+
+    def receive_message(self, **request: Any) -> dict[str, Any]:
+        self.asked.append(request)
+        if len(self.asked) > 1:  # the first one alone shows that there are many
+            self._waiting.wait(30)
+        return self._sqs.receive_message(**request)
+
+    def delete_message_batch(self, **request: Any) -> dict[str, Any]:
+        self.deleted.append(len(request["Entries"]))
+        return self._sqs.delete_message_batch(**request)
+
+
+def test_a_full_queue_is_received_by_tens_and_by_several_at_once_that_wait_for_messages(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        queue.announce(f"{number}.json")
+    watched = Watched(queue.sqs)
+    monkeypatch.setattr(discovery, "client", lambda *_: watched)
+    loader = Notifications(queue.url, (), False)
+    state = ObjectState(queue.path)
+    loader.discover(state, run_once=False)
+    loader.stop()
+    assert {each["MaxNumberOfMessages"] for each in watched.asked} == {10}
+    assert {each["WaitTimeSeconds"] for each in watched.asked} == {loader.wait_seconds}
+    assert loader.wait_seconds > 0
+    planned = state.waiting(100, None)
+    assert len(planned) == 50
+    state.mark_planned(planned)
+    loader.acknowledge(state)
+    assert watched.deleted == [10] * 5
+
+
 # ---- deleting
 
 
