@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.choice import FILTERS, INTERVALS, BadChoice, Choice, read_choice
 from dashboard.metrics import PLAYBACK
+from loaders.session import PROJECT_ROOT
 
 NOW = datetime(2026, 5, 30, 18, 7, 41, tzinfo=UTC)
 VALUES = st.text(min_size=1, max_size=40).filter(
@@ -91,3 +93,25 @@ def test_the_cdn_knows_isp_and_edge_alone():
     assert (variables["cdn_cohort_kind"], variables["cdn_cohort"]) == ("isp", "N")
     variables = Choice(country="DEU").variables(NOW)
     assert (variables["cdn_cohort_kind"], variables["cdn_cohort"]) == ("all", "all")
+
+
+def test_the_addresses_that_alerts_name_are_read():
+    models = PROJECT_ROOT / "models" / "gold" / "qos" / "alerts.yml"
+    (unit_test,) = [
+        each
+        for each in yaml.safe_load(models.read_text())["unit_tests"]
+        if each["name"] == "alerts__name_the_page_that_shows_those_concerned"
+    ]
+    choices = {
+        row["rule"]: read_choice(dict(parse_qsl(row["dashboard_query"])))
+        for row in unit_test["expect"]["rows"]
+    }
+    assert {rule: choice.chosen() for rule, choice in choices.items()} == {
+        "all": {},
+        "isp": {"isp": "A & B, Inc."},
+        "video": {"video": "é 1"},
+        "device": {"device": "tv"},
+        "app": {"device": "smart tv", "version": "1.2.3"},
+        "long": {"version": "2.0"},
+    }
+    assert all(choice.start and choice.end for choice in choices.values())

@@ -194,37 +194,83 @@ suppressors as (
 
 ),
 
+-- what the dashboard's address says: those concerned, from half an hour before to half an hour
+-- after
+episodes_with_interval as (
+
+    select
+        *,
+        last_window_start + interval 35 minutes as shown_to,
+        -- it shows a week at most
+        greatest(
+            started_at - interval 30 minutes,
+            last_window_start + interval 35 minutes - interval 7 days
+        ) as shown_from
+    from episodes_judged
+
+),
+
+episodes_with_address as (
+
+    select
+        *,
+        concat_ws(
+            '&',
+            case cohort_kind
+                when 'all' then null
+                when 'video_id' then concat('video=', url_encode(cohort))
+                when 'device_type' then concat('device=', url_encode(cohort))
+                when 'app_version' then concat('version=', url_encode(cohort))
+                when 'app_version, device_type'
+                    then
+                        concat(
+                            'version=', url_encode(substring_index(cohort, ', ', 1)),
+                            '&device=', url_encode(substring_index(cohort, ', ', -1))
+                        )
+                else concat(cohort_kind, '=', url_encode(cohort))
+            end,
+            concat('from=', date_format(shown_from, "yyyy-MM-dd'T'HH:mm")),
+            concat('to=', date_format(shown_to, "yyyy-MM-dd'T'HH:mm"))
+        ) as dashboard_query
+    from episodes_with_interval
+
+),
+
 alerts as (
 
     select
         md5(concat_ws(
-            '|', episodes_judged.rule, episodes_judged.cohort, episodes_judged.started_at
+            '|',
+            episodes_with_address.rule,
+            episodes_with_address.cohort,
+            episodes_with_address.started_at
         )) as alert_id,
-        episodes_judged.rule,
-        episodes_judged.cohort_kind,
-        episodes_judged.cohort,
-        episodes_judged.state,
-        episodes_judged.severity,
-        episodes_judged.layer,
-        episodes_judged.meaning,
-        episodes_judged.metric,
-        episodes_judged.started_at,
-        episodes_judged.fired_at,
-        case when episodes_judged.state = 'resolved' then episodes_judged.cleared_at end
+        episodes_with_address.rule,
+        episodes_with_address.cohort_kind,
+        episodes_with_address.cohort,
+        episodes_with_address.state,
+        episodes_with_address.severity,
+        episodes_with_address.layer,
+        episodes_with_address.meaning,
+        episodes_with_address.metric,
+        episodes_with_address.started_at,
+        episodes_with_address.fired_at,
+        case when episodes_with_address.state = 'resolved' then episodes_with_address.cleared_at end
             as resolved_at,
-        episodes_judged.windows,
-        episodes_judged.last_value,
-        episodes_judged.last_usual,
-        episodes_judged.worst_value,
-        episodes_judged.sample,
-        episodes_judged.impacted,
-        suppressors.suppressed_by
-    from episodes_judged
+        episodes_with_address.windows,
+        episodes_with_address.last_value,
+        episodes_with_address.last_usual,
+        episodes_with_address.worst_value,
+        episodes_with_address.sample,
+        episodes_with_address.impacted,
+        suppressors.suppressed_by,
+        episodes_with_address.dashboard_query
+    from episodes_with_address
     left outer join suppressors
         on
-            episodes_judged.rule = suppressors.rule
-            and episodes_judged.cohort = suppressors.cohort
-            and episodes_judged.started_at = suppressors.started_at
+            episodes_with_address.rule = suppressors.rule
+            and episodes_with_address.cohort = suppressors.cohort
+            and episodes_with_address.started_at = suppressors.started_at
 
 )
 
