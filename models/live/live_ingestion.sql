@@ -3,7 +3,8 @@
     config(
         unique_key = ['window_start', 'feed'],
         prune_by = 'window_start',
-        clustered_by = ['window_start']
+        clustered_by = ['window_start'],
+        trigger_seconds = 5
     )
 }}
 

@@ -4,7 +4,8 @@
         group = 'stocks',
         unique_key = ['window_start', 'ticker'],
         prune_by = 'window_start',
-        clustered_by = ['window_start']
+        clustered_by = ['window_start'],
+        trigger_seconds = 2
     )
 }}
 
