@@ -256,7 +256,7 @@ def _print(
         f"{last.total('feed_kept_total'):,.0f}, quarantined "
         f"{last.total('feed_quarantined_total'):,.0f}; "
         f"{last.cycles:,.0f} cycles{first}, "
-        f"{last.total('task_runs_total', 'check'):,.0f} times a model was tested"
+        f"{last.total('task_runs_total', 'check'):,.0f} times some models were tested"
     )
     incidents = told["alerts firing"]
     messages = ", ".join(f"{what} {count}" for what, count in sorted(told.items()))

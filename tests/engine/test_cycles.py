@@ -220,7 +220,7 @@ def test_columns_and_comments_are_looked_at_with_the_first_batch_alone(world):
 
 
 def checked(world):
-    """The models whose tests are run until there is nothing to test."""
+    """The models whose tests are run until there is nothing to test, run by run."""
     runs = len(world.project.runs)
     while world.cycles.check():
         pass
@@ -228,21 +228,26 @@ def checked(world):
     return [names for _, names in world.project.runs[runs:]]
 
 
-def test_only_models_that_changed_are_tested_each_by_itself(caught_up):
-    assert sorted(checked(caught_up), key=sorted) == [{name} for name in sorted(MODELS)]
+def test_only_models_that_changed_are_tested(caught_up):
+    assert checked(caught_up) == [set(MODELS)]
     assert checked(caught_up) == []
     caught_up.send(2)
     caught_up.step()
-    assert sorted(checked(caught_up), key=sorted) == [{"summed"}, {"typed"}]
+    assert checked(caught_up) == [{"summed", "typed"}]
 
 
-def test_a_model_that_could_not_be_tested_is_tested_with_the_next_ones(caught_up):
+def test_models_are_tested_a_few_at_a_time(caught_up, monkeypatch):
+    monkeypatch.setattr(cycles_module, "CHECKED_AT_ONCE", 3)
+    some, rest = checked(caught_up)
+    assert (len(some), len(rest), some | rest) == (3, 1, set(MODELS))
+
+
+def test_models_that_could_not_be_tested_are_tested_with_the_next_ones(caught_up):
     caught_up.project.broken = {"everything"}
-    for _ in MODELS:
-        with pytest.raises(BuildError):
-            caught_up.cycles.check()
+    with pytest.raises(BuildError):
+        caught_up.cycles.check()
     caught_up.project.broken = set()
-    assert sorted(checked(caught_up), key=sorted) == [{name} for name in sorted(MODELS)]
+    assert checked(caught_up) == [set(MODELS)]
 
 
 def test_failed_tests_are_named_until_they_pass(caught_up):
