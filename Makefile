@@ -31,7 +31,7 @@ bench: setup ## measure, and print a table
 	@$(PYTHON) -m bench
 
 faults: setup ## kill loaders at every step, and prove that nothing is lost or repeated (FAULTS=200 SEED=…)
-	@export FAULTS=$(or $(FAULTS),200) SEED=$(or $(SEED),$$(date +%s)); echo "FAULTS=$$FAULTS SEED=$$SEED"; $(PYTHON) -m pytest tests/faults -rP
+	@export FAULTS=$(or $(FAULTS),200) SEED=$(or $(SEED),$$(date +%s)); echo "FAULTS=$$FAULTS SEED=$$SEED"; $(PYTHON) -m pytest tests/faults -rP -n 2
 
 soak: setup ## kill the engine at random while it is used, and compare with what was sent (MINUTES=10 SEED=…)
 	@export MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),$$(date +%s)); echo "MINUTES=$$MINUTES SEED=$$SEED"; $(PYTHON) -m pytest tests/soak

@@ -17,6 +17,7 @@ NEEDS_SPARK = (
     "tests/demo/test_demo.py",
     "tests/test_readme.py",
 )
+IN_PROCESSES_OF_THEIR_OWN = "tests/faults/"
 OF_GAMES = (
     "tests/pipeline/test_player_erasure.py",
     "tests/pipeline/test_game",
@@ -28,14 +29,17 @@ OF_GAMES = (
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """For `pytest -n 2`: one process has what needs Spark, the other the rest and the games.
 
-    So both are busy to the end, and few files pay for the start of a second session. Not xdist's
-    loadgroup: with pytest 9.2 its groups are lost.
+    So both are busy to the end, and few files pay for the start of a second session. Stories of
+    kills start all they need themselves: each may run in either. Not xdist's loadgroup: with
+    pytest 9.2 its groups are lost.
     """
     from xdist.scheduler import LoadFileScheduling
 
     class SparkTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
+            if file.startswith(IN_PROCESSES_OF_THEIR_OWN):
+                return nodeid
             if file.startswith(OF_GAMES):
                 return "spark, of games"
             return "spark" if file.startswith(NEEDS_SPARK) else file
