@@ -278,6 +278,43 @@ def offer_funnel(events: Sequence[Event]) -> set[tuple]:
     }
 
 
+def liveops_now(events: Sequence[Event]) -> set[tuple]:
+    """(start of five minutes, offer, variant, segment, players, shows, clicks, dismissals,
+    purchases, cents)."""
+    shows = {event["event_data"]["offer_id"]: event for event in _of(events, "offer_shown")}
+    groups = defaultdict(list)
+
+    def put(event: Event, what: str, cents: int = 0) -> None:
+        show = shows.get(event["event_data"]["offer_id"])
+        is_its = show and timedelta() <= event["at"] - show["at"] <= timedelta(hours=24)
+        offer = show["event_data"] if is_its else {}
+        minutes = (event["at"] - EPOCH) // timedelta(minutes=5)
+        group = (EPOCH + minutes * timedelta(minutes=5),)
+        group += tuple(offer.get(name) or "" for name in ("offer_name", "variant", "segment"))
+        groups[group].append((event["player_id"], what, cents))
+
+    for show in shows.values():
+        put(show, "shown")
+    for event in _of(events, "offer_result"):
+        put(event, event["event_data"]["result"])
+    for event in _transactions(events):
+        data = event["event_data"]
+        if data.get("offer_id") and data.get("receipt_valid") is not False:
+            put(event, "bought", data["amount_minor"])
+    return {
+        (
+            *group,
+            len({player for player, _, _ in happened}),
+            *(
+                sum(each == what for _, each, _ in happened)
+                for what in ("shown", "clicked", "dismissed", "bought")
+            ),
+            sum(cents for _, _, cents in happened),
+        )
+        for group, happened in groups.items()
+    }
+
+
 def level_funnel(events: Sequence[Event]) -> set[tuple]:
     """(day, level, configuration, players, starts, completed, failed, quit, starts without end,
     ends without start)."""

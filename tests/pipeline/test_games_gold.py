@@ -20,6 +20,7 @@ from loaders.destinations import destination_of
 from loaders.feeds import read_feeds
 from loaders.games.contract import game_contract
 from loaders.run import kind_of_feed
+from loaders.session import PROJECT_ROOT
 
 GAMES = ("game_currencies", "path:models/silver/games", "path:models/gold/games")
 START = Plan().start.timestamp()
@@ -217,6 +218,35 @@ def test_offers_lead_to_purchases_as_in_the_reference(
     expected = games.offer_funnel(once)
     assert rows(spark, query) == Counter(expected)
     assert sum(row[8] for row in expected) > 5
+
+
+def test_what_happens_to_offers_now_is_as_in_the_reference(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = (
+        "select window_start, offer_name, variant, segment, players, shows, clicks, dismissals,"
+        " purchases, revenue_minor from gold.liveops_now"
+    )
+    expected = games.liveops_now(once)
+    assert rows(spark, query) == Counter(expected)
+    assert sum(row[8] for row in expected) > 5
+
+
+def test_a_system_without_spark_reads_what_happens_to_the_offers_of_a_segment(
+    built: None, once: list[games.Event], root: Path
+) -> None:
+    page = (PROJECT_ROOT / "docs" / "games.md").read_text()
+    names: dict[str, Any] = {}
+    exec(page.partition("```python")[2].partition("```")[0], names)
+    expected = games.liveops_now(once)
+    since = sorted(row[0] for row in expected)[len(expected) // 2]
+    found = names["offers_of"]("core", since, str(root))
+    columns = ("window_start", "offer_name", "variant", "segment", "players", "shows", "clicks")
+    columns += ("dismissals", "purchases", "revenue_minor")
+    assert {tuple(row[name] for name in columns) for row in found} == {
+        row for row in expected if row[3] == "core" and row[0] >= since
+    }
+    assert found
 
 
 def test_levels_are_played_as_in_the_reference(
