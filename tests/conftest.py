@@ -74,7 +74,7 @@ def aws(root: Path) -> Iterator[Any]:
 def spark(root: Path, aws: Any) -> Iterator[Any]:
     from loaders.session import get_spark
 
-    session = get_spark(resident=True)  # the whole run pays for the full compiler
+    session = get_spark(resident=True)  # a whole run repays the full compiler
     # Tests move a handful of rows: compiling a query costs more than it saves.
     session.conf.set("spark.sql.codegen.wholeStage", "false")
     session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")

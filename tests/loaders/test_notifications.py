@@ -333,7 +333,7 @@ def test_a_full_queue_is_received_by_tens_and_by_several_at_once_that_wait_for_m
     assert {each["WaitTimeSeconds"] for each in watched.asked} == {loader.wait_seconds}
     assert loader.wait_seconds > 0
     planned = state.waiting(100, None)
-    assert len(planned) == 50
+    assert {item.key for item in planned} == {f"{number}.json" for number in range(50)}
     state.mark_planned(planned)
     loader.acknowledge(state)
     assert watched.deleted == [10] * 5
