@@ -179,6 +179,8 @@ _AFTER = {
     "received_at": "When the ingest service took it, UTC, the first time.",
 }
 _LAST = {
+    "moved_from": "What event_at was before an earlier delivery put a wrong clock right in another "
+    "way, UTC; null where it has not moved.",
     "_modified_at": "When the object was written, UTC; of the delivery that counts.",
     "_bucket": "Bucket of the object.",
     "_key": "Key of the object.",

@@ -16,6 +16,7 @@
         unique_key = key,
         prune_by = 'event_date',
         earliest_by = order,
+        former = {'moved_from': 'event_at'},
         clustered_by = ['event_date', 'player_id' if has_player else 'server_id']
     )
 -}}
@@ -130,6 +131,7 @@ game_{{ event_type }} as (
             case when client_at is null then 'missing_timestamp' end,
             case when is_clock_wrong then 'clock_wrong' end
         )) as flags,
+        cast(null as array<timestamp>) as moved_from,
         _modified_at,
         _bucket,
         _key,

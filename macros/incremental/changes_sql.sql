@@ -1,5 +1,6 @@
 {#- What a batch that is the whole truth of some units changes in them: the rows that are new or
-    differ, and the keys of those that are no longer there, with null in every other column. -#}
+    differ, and the keys of those that are no longer there, with null in every other column. A row of
+    the batch without `_batch_id` only names a unit, of which nothing may be left. -#}
 {%- macro changes_sql(target, batch, columns, extent) -%}
     {%- set unit = config.require('rewrites') -%}
     {%- set unique_key = config.require('unique_key') -%}
@@ -15,6 +16,7 @@
     rows_of_both as (
 
         select {{ columns | join(', ') }}, true as is_of_batch from {{ batch }}
+        where _batch_id is not null
 
         union all
 

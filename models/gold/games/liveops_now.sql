@@ -14,6 +14,9 @@
 {{ is_near_news('game_offer_shown', 'happened_on', days, cursor='_shows_batch_id') }}
 or {{ is_near_news('game_offer_result', 'happened_on', days, cursor='_results_batch_id') }}
 or {{ is_near_news('game_iap_purchase', 'happened_on', days, cursor='_purchases_batch_id') }}
+or {{ is_near_former('game_offer_shown', 'happened_on', days, cursor='_shows_batch_id') }}
+or {{ is_near_former('game_offer_result', 'happened_on', days, cursor='_results_batch_id') }}
+or {{ is_near_former('game_iap_purchase', 'happened_on', days, cursor='_purchases_batch_id') }}
 {%- endset %}
 
 with
@@ -29,6 +32,7 @@ shows as (
         coalesce(min_by(variant, event_at), '') as variant,
         coalesce(min_by(segment, event_at), '') as segment,
         coalesce(min_by(currency, event_at), '') as currency,
+        flatten(collect_list(moved_from)) as moved_from,
         max(_batch_id) as _shows_batch_id
     from {{ ref('game_offer_shown') }}
     where {{ is_near_any_news }}
@@ -44,6 +48,7 @@ results as (
         offer_id,
         result,
         event_at,
+        moved_from,
         _batch_id as _results_batch_id
     from {{ ref('game_offer_result') }}
     where {{ is_near_any_news }}
@@ -60,6 +65,7 @@ transactions as (
         min(event_at) as event_at,
         min_by(amount_minor, struct(event_at, event_id)) as amount_minor,
         min_by(receipt_valid, struct(event_at, event_id)) is distinct from false as is_paid,
+        flatten(collect_list(moved_from)) as moved_from,
         max(_batch_id) as _purchases_batch_id
     from {{ ref('game_iap_purchase') }}
     where offer_id is not null and ({{ is_near_any_news }})
@@ -76,6 +82,7 @@ happenings as (
         shown_at as event_at,
         'shown' as what,
         0L as amount_minor,
+        moved_from,
         null as _results_batch_id,
         null as _purchases_batch_id
     from shows
@@ -89,6 +96,7 @@ happenings as (
         event_at,
         result as what,
         0L as amount_minor,
+        moved_from,
         _results_batch_id,
         null as _purchases_batch_id
     from results
@@ -102,6 +110,7 @@ happenings as (
         event_at,
         'bought' as what,
         amount_minor,
+        moved_from,
         null as _results_batch_id,
         _purchases_batch_id
     from transactions
@@ -121,6 +130,7 @@ happenings_of_offers as (
         happenings.player_id,
         happenings.what,
         happenings.amount_minor,
+        happenings.moved_from,
         shows._shows_batch_id,
         happenings._results_batch_id,
         happenings._purchases_batch_id
@@ -137,14 +147,33 @@ happenings_of_offers as (
 
 ),
 
-windows_to_form as (
+happenings_with_news as (
 
-    select distinct window_start
+    select *
     from happenings_of_offers
     where
         {{ is_new('_shows_batch_id', '_shows_batch_id') }}
         or {{ is_new('_results_batch_id', '_results_batch_id') }}
         or {{ is_new('_purchases_batch_id', '_purchases_batch_id') }}
+
+),
+
+moves as (
+
+    select explode(moved_from) as happened_at
+    from happenings_with_news
+
+),
+
+windows_to_form as (
+
+    select window_start
+    from happenings_with_news
+
+    union distinct
+
+    select window(happened_at, '5 minutes').start as window_start
+    from moves
 
 ),
 
@@ -182,6 +211,30 @@ liveops_now as (
         happenings_of_offers.variant,
         happenings_of_offers.segment,
         happenings_of_offers.currency
+    {%- if is_incremental() %}
+
+    union all
+
+    -- the window alone: what happened in it may have moved away
+    select
+        window_start,
+        null as game_id,
+        null as offer_name,
+        null as variant,
+        null as segment,
+        null as currency,
+        null as players,
+        null as shows,
+        null as clicks,
+        null as dismissals,
+        null as purchases,
+        null as revenue_minor,
+        null as _shows_batch_id,
+        null as _results_batch_id,
+        null as _purchases_batch_id,
+        null as _batch_id
+    from windows_to_form
+    {%- endif %}
 
 )
 
