@@ -81,6 +81,42 @@ PLAYERS = """
     limit 8
 """
 
+# How long after a player first saw a wrong price its alert fired.
+MISPRICED = """
+    with
+
+    wrong_shows as (
+
+        select
+            concat_ws(', ', shows.game_id, shows.offer_name) as cohort,
+            shows.event_at,
+            shows.price_minor,
+            prices.price_minor as catalogue_minor
+        from silver.game_offer_shown as shows
+        inner join ops.game_offer_prices as prices
+            on
+                shows.game_id = prices.game_id
+                and shows.sku = prices.sku
+                and shows.currency = prices.currency
+        where shows.price_minor <> prices.price_minor
+
+    )
+
+    select
+        alerts.cohort as offer,
+        concat(min(shows.price_minor), ' of ', min(shows.catalogue_minor)) as cents,
+        date_format(min(shows.event_at), 'MM-dd HH:mm:ss') as first_shown,
+        date_format(min(alerts.fired_at), 'MM-dd HH:mm:ss') as alert_fired,
+        timestampdiff(second, min(shows.event_at), min(alerts.fired_at)) as seconds_later,
+        count(distinct shows.event_at) as shown,
+        max(alerts.state) as state
+    from gold.game_alerts as alerts
+    inner join wrong_shows as shows
+        on alerts.cohort = shows.cohort
+    where alerts.rule = 'offer_mispriced'
+    group by alerts.cohort
+"""
+
 ALERTS = """
     select
         rule,
@@ -130,7 +166,7 @@ def demo(only: str | None) -> None:
     stocks  real daily bars and filings: all but the last ten trading sessions, then one session
             more with every run
     games   simulated players of the last week, through the ingest service that takes personal data
-            out of their events
+            out of their events; an offer at a wrong price raises an alert
     video   simulated viewers and the CDN's log; an edge fails, is found, moved away from, and the
             alert resolved
 
@@ -294,8 +330,9 @@ def show_stocks(root: Path, spark: SparkSession) -> None:
 
 
 def show_games(_root: Path, spark: SparkSession) -> None:
-    """Print who played and what was paid, day by day."""
+    """Print who played and what was paid, day by day, and which offer had a wrong price."""
     show_rows("players and revenue by day", spark.sql(PLAYERS))
+    show_rows("an offer at a wrong price, and its alert", spark.sql(MISPRICED))
 
 
 def show_video(_root: Path, spark: SparkSession) -> None:

@@ -26,7 +26,7 @@ import orjson
 import requests
 
 from demo.firehose import DeliveryStream, FirehoseStandIn, firehose_stand_in
-from demo.games import Plan, Sent, Simulation
+from demo.games import MISPRICED_OFFER, Incident, Plan, Sent, Simulation
 from loaders.ingest.signing import signed_headers
 from loaders.queues import create_queue
 from loaders.session import PROJECT_ROOT, ConfigurationError
@@ -39,6 +39,9 @@ EVENTS, STATE = "games/events/", "games/studio.json"
 # Before the first run: days that players have played, and how many came new on each.
 DAYS, INSTALLS = 7, 20
 HEARTBEAT_SECONDS = 600
+# On the evening before the first run an offer is shown at a tenth of its price: from, until.
+MISPRICED = "weekend_gems"
+MISPRICED_AT = (timedelta(days=DAYS - 1, hours=18), timedelta(days=DAYS - 1, hours=20))
 A_YEAR = 366  # of days: the same plan in every run gives the same players
 BATCH = 500
 WAIT_SECONDS = 120
@@ -208,7 +211,14 @@ def keep_sending(made: Studio, s3: Any, bucket: str, stop: Event) -> None:
 
 def _sent(start: datetime, after: float, until: float) -> Iterator[Sent]:
     """The events of the studio's game that are sent between two times."""
-    plan = Plan(start=start, days=A_YEAR, installs=INSTALLS, heartbeat_seconds=HEARTBEAT_SECONDS)
+    since, until_then = ((start + after_start).timestamp() for after_start in MISPRICED_AT)
+    plan = Plan(
+        start=start,
+        days=A_YEAR,
+        installs=INSTALLS,
+        heartbeat_seconds=HEARTBEAT_SECONDS,
+        incidents=(Incident(MISPRICED_OFFER, since, until_then, MISPRICED),),
+    )
     for sent in Simulation(plan).events():
         if sent.at > until:
             return
