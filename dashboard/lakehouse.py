@@ -87,7 +87,9 @@ def tables_of(query: str) -> tuple[str, ...]:
     found = {
         f"{schema}.{table}"
         for text in texts
-        for schema, table in re.findall(r"\b(?:from|join)\s+(bronze|silver|gold|ops)\.(\w+)", text)
+        for schema, table in re.findall(
+            r"(?:\b(?:from|join)\s+|')(bronze|silver|gold|ops)\.(\w+)", text
+        )
     }
     return tuple(sorted(found))
 

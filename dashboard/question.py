@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dashboard.choice import FILTERS, Choice
@@ -44,6 +46,16 @@ class Question:
     def variables(self) -> dict[str, Any]:
         """What getvariable() gives."""
         return self.choice.variables(self.newest())
+
+    def of_last_days(self, query: str, days: int) -> list[Row]:
+        """The rows of a query of games over the chosen interval, else over the newest days."""
+        newest = self._lakehouse.ask("game_newest", {})[0]["newest_arrival_at"]
+        choice = self.choice
+        if newest and choice.start is None:
+            end = newest.replace(second=0, microsecond=0)
+            choice = replace(choice, start=end - timedelta(days=days), end=end)
+        variables = choice.variables(newest) | {"game": choice.game}
+        return self._lakehouse.ask(query, variables)
 
     def of_choice(self, query: str) -> list[Row]:
         """The rows of a query that asks for no interval."""

@@ -164,6 +164,12 @@ PANELS = {
         ("games", "game_days"),
         games.days,
     ),
+    "game_alerts": Panel(
+        "Alerts of the game",
+        "What is pending, firing and resolved, of the last seven days.",
+        ("games", "game_newest", "game_alerts"),
+        games.alerts,
+    ),
     "game_retention": Panel(
         "Retention",
         "How many of a day's new players played exactly so many days later.",
@@ -210,6 +216,7 @@ PAGES = {
     "/player": ("live_active_users", "live_video_viewers", "live_popular_videos"),
     "/games": (
         "games",
+        "game_alerts",
         "game_days",
         "game_retention",
         "game_offers",

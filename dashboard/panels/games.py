@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dashboard import charts
 from dashboard.choice import Choice
 from dashboard.content import Content, Link, Table, Tile, spark_points
+from dashboard.metrics import show_time
+from dashboard.panels.playback import STATES
 from dashboard.question import Question
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from dashboard.lakehouse import Row
 
 TABLE_DAYS = 30
+ALERT_DAYS = 7
 NOTHING = "No day of any game yet."
 
 
@@ -109,6 +113,34 @@ def days(question: Question) -> Content:
     )
 
 
+def alerts(question: Question) -> Content:
+    """What live operations were, or should have been, woken by."""
+    of_game = _of_game(question)
+    rows = of_game.of_last_days("game_alerts", ALERT_DAYS) if of_game else []
+    if not rows:
+        return Content(message="No alert in this time.")
+    return Content(
+        table=Table(
+            f"{of_game.choice.game}: alerts, those that fire first",
+            (
+                *("state", "severity", "what", "who", "where to look"),
+                *("since, UTC", "value", "usual", "impacted"),
+            ),
+            [
+                (
+                    *(row[name] for name in ("state", "severity", "meaning")),
+                    row["cohort"].removeprefix(of_game.choice.game).removeprefix(", ") or "all",
+                    row["layer"],
+                    show_time(row["started_at"]),
+                    *(_figure(row[name]) for name in ("last_value", "last_usual", "impacted")),
+                )
+                for row in sorted(rows, key=lambda row: STATES.index(row["state"]))
+            ],
+            (6, 7, 8),
+        )
+    )
+
+
 def retention(question: Question) -> Content:
     """How many of each day's new players came back."""
     return _listed(
@@ -186,10 +218,13 @@ def economy(question: Question) -> Content:
 
 def _of_game(question: Question) -> Question | None:
     """The question of the chosen game, else of the one with most players; None without any."""
-    if question.choice.game is not None:
-        return question.instead(Choice(game=question.choice.game))
-    known = question.of_choice("games")
-    return question.instead(Choice(game=known[0]["game_id"])) if known else None
+    choice = question.choice
+    game = choice.game
+    if game is None:
+        known = question.of_choice("games")
+        game = known[0]["game_id"] if known else None
+    interval = Choice(start=choice.start, end=choice.end)
+    return question.instead(replace(interval, game=game)) if game is not None else None
 
 
 def _listed(
@@ -213,6 +248,10 @@ def _listed(
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _money(value: float | None) -> str:

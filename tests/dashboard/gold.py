@@ -326,7 +326,12 @@ def write_feeds(root: Path) -> None:
     )
 
 
-def write_alerts(root: Path, broken: dict[str, Iterable[int]], start: datetime) -> None:
+def write_alerts(
+    root: Path,
+    broken: dict[str, Iterable[int]],
+    start: datetime,
+    judgements_table: str = "gold.alert_judgements",
+) -> None:
     """A rule on ISPs that fires at the third window in a row and is over after five minutes
     without; which cohort breaks it in which minutes after `start`."""
     rule = {
@@ -345,6 +350,7 @@ def write_alerts(root: Path, broken: dict[str, Iterable[int]], start: datetime) 
         {
             "window_start": start + timedelta(minutes=number),
             "rule": "r",
+            "newest_arrival_at": start + timedelta(minutes=number + 5),
             "breaches": [
                 {
                     "cohort": cohort,
@@ -359,7 +365,7 @@ def write_alerts(root: Path, broken: dict[str, Iterable[int]], start: datetime) 
         }
         for number in range(27)
     ]
-    write(root, "gold.alert_judgements", judgements)
+    write(root, judgements_table, judgements)
 
 
 def write_live(root: Path, users: int) -> None:
@@ -399,6 +405,12 @@ def write_everything(root: Path, seed: int) -> None:
     write(root, "gold.noc_cdn", cdn_cells(seed))
     write(root, "gold.noc_baseline", baselines([*PLAYBACK, *CDN]))
     write_alerts(root, {"Cascadia": range(20, 27)}, END - timedelta(minutes=32))
+    write_alerts(
+        root,
+        {f"{GAMES[0]}, eu-1": range(20, 27), GAMES[1]: range(3)},
+        END - timedelta(minutes=32),
+        "gold.game_judgements",
+    )
     write_viewing(root)
     write_feeds(root)
     write_live(root, 400)

@@ -567,6 +567,25 @@ def test_currencies_are_listed_from_the_newest_day_on(of_games):
     assert [row["changed_on"] for row in rows] == GAME_DAYS[::-1]
 
 
+def test_alerts_of_a_game_are_its_own_and_those_of_its_parts(tmp_path):
+    start = minute(0)
+    broken = {
+        GAMES[0]: range(20, 27),
+        f"{GAMES[0]}, eu-1": range(4),
+        f"{GAMES[0]}s": range(20, 27),
+        GAMES[1]: range(20, 27),
+    }
+    write_alerts(tmp_path, broken, start, "gold.game_judgements")
+    lakehouse = Lakehouse(tmp_path)
+    assert lakehouse.ask("game_newest", {})[0]["newest_arrival_at"] == start + timedelta(minutes=31)
+    choice = Choice(start=start, end=start + timedelta(minutes=31))
+    rows = lakehouse.ask("game_alerts", choice.variables(None) | {"game": GAMES[0]})
+    assert [(row["cohort"], row["state"], row["started_at"]) for row in rows] == [
+        (GAMES[0], "firing", start + timedelta(minutes=20)),
+        (f"{GAMES[0]}, eu-1", "resolved", start),
+    ]
+
+
 # ---- stocks
 
 
