@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
-from math import floor
+from math import ceil, exp, floor, log
 from typing import Any
 
 from demo.games import Plan, Simulation
@@ -372,4 +373,148 @@ def economy_balance(events: Sequence[Event]) -> set[tuple]:
                 len(told) - len(explained),
             )
         )
+    return found
+
+
+# ---- what live operations watch, in windows of five minutes; times in minutes since 1970
+
+Part = tuple[int, int | None, int | None, Any]  # minute, above the line, below it, of what
+COUNTS = {"logins", "purchases", "revenue_minor", "heartbeats", "event_share"}
+TROUBLES = {
+    "payment_failure_share",
+    "mispriced_share",
+    "level_failure_share",
+    "crashes_per_session",
+}
+
+
+def game_windows(
+    events: Sequence[Event], prices: Mapping[tuple[str, str, str], int], silence: int = 360
+) -> dict[tuple, tuple]:
+    """(minute, cohort kind, cohort, metric) → value, numerator, denominator, sample, impacted.
+
+    Args:
+        prices: (game, sku, currency) → price of the catalogue.
+        silence: minutes for which what is counted is zero after it was last seen.
+    """
+    parts: dict[tuple, list[Part]] = defaultdict(list)
+    for event in events:
+        _put_parts(parts, event, prices)
+    minutes = {key: sorted({part[0] for part in own}) for key, own in parts.items()}
+    starts = {key: {m - n for m in own for n in range(5)} for key, own in minutes.items()}
+    played: dict[str, set[int]] = defaultdict(set)
+    for key, own in starts.items():
+        played[_game(key)] |= own
+    found = {}
+    for key, own in parts.items():
+        by_minute = defaultdict(list)
+        for part in own:
+            by_minute[part[0]].append(part)
+        for start in starts[key]:
+            inside = [part for m in range(start, start + 5) for part in by_minute[m]]
+            if figure := _figure(key[2], inside):
+                found[start, *key] = figure
+        if key[2] in COUNTS:
+            for start in played[_game(key)] - starts[key]:
+                before = bisect_left(minutes[key], start) - 1
+                if before >= 0 and start - minutes[key][before] <= silence:
+                    found[start, *key] = (0, 0, 1, 0, None)
+    return _shared_events(found)
+
+
+def _game(key: tuple) -> str:
+    return key[1].partition(", ")[0]
+
+
+def _put_parts(
+    parts: dict[tuple, list[Part]], event: Event, prices: Mapping[tuple[str, str, str], int]
+) -> None:
+    game = f"{event['studio_id']}/{event['application_id']}"
+    minute = (event["at"] - EPOCH) // timedelta(minutes=1)
+    data = event["event_data"]
+    price = prices.get((game, data.get("sku"), data.get("currency")))
+    for metric, above, below, what, *fields in _watched(event, data, price):
+        for field in fields:
+            # of a platform the envelope's: a login's data has one of its own
+            name = data[field] if field in data and field != "platform" else event.get(field)
+            key = (f"game, {field}", f"{game}, {name}", metric) if field else ("game", game, metric)
+            parts[key].append((minute, above, below, what))
+
+
+def _watched(event: Event, data: Event, price: int | None) -> list[tuple]:
+    """(metric, above the line, below it, of what, *what cohorts have in common) of an event."""
+    own = {
+        "server_heartbeat": lambda: [
+            ("heartbeats", 1, None, None, "server_id"),
+            ("ccu", data["ccu"], 1, None, "server_id"),
+        ],
+        "login": lambda: [("logins", 1, None, None, "", "platform", "server_id")],
+        "iap_purchase": lambda: (
+            []
+            if data.get("receipt_valid") is False
+            else [
+                ("purchases", 1, None, None, ""),
+                ("revenue_minor", data["amount_minor"], None, None, "currency"),
+                ("payment_failure_share", 0, 1, None, "", "platform"),
+            ]
+        ),
+        "iap_failed": lambda: (
+            [("payment_failure_share", 1, 1, None, "", "platform")]
+            * (data["reason"] != "cancelled")
+        ),
+        "offer_shown": lambda: (
+            [("mispriced_share", int(data["price_minor"] != price), 1, None, "offer_name")]
+            * (price is not None)
+        ),
+        "level_end": lambda: [
+            ("level_failure_share", int(data["result"] != "completed"), 1, None, "level_id")
+        ],
+        "session_start": lambda: [("crashes_per_session", 0, 1, None, "", "app_version")],
+        "client_error": lambda: (
+            [("crashes_per_session", 1, 0, None, "", "app_version")] * (data["severity"] == "crash")
+        ),
+        "currency_earned": lambda: [
+            (
+                "earned_per_player_minute",
+                data["amount"],
+                None,
+                (event["at"].replace(second=0, microsecond=0), event["player_id"]),
+                "currency",
+            )
+        ],
+        "matchmaking_result": lambda: [
+            ("matchmaking_wait_p95_ms", None, None, 1000 * data["wait_s"], "")
+        ],
+    }.get(event["event_type"], list)
+    return [("event_share", 1, None, None, "event_type"), *own()]
+
+
+def _figure(metric: str, parts: Sequence[Part]) -> tuple | None:
+    above = [part[1] for part in parts if part[1] is not None]
+    below = [part[2] for part in parts if part[2] is not None]
+    if metric == "matchmaking_wait_p95_ms":
+        waits = sorted(part[3] for part in parts)
+        wait = waits[ceil(Fraction(95, 100) * len(waits)) - 1]
+        middle = exp((floor(20 * log(max(wait, 1))) + 0.5) / 20)
+        return middle, None, None, len(parts), None
+    denominator = sum(below) if below else 1
+    sample = sum(below) if below else len(parts)
+    if metric == "earned_per_player_minute":
+        denominator = sample = len({part[3] for part in parts})
+    if not denominator:
+        return None
+    trouble = sum(above) if metric in TROUBLES else None
+    return sum(above) / denominator, sum(above), denominator, sample, trouble
+
+
+def _shared_events(found: dict[tuple, tuple]) -> dict[tuple, tuple]:
+    """Events of a type become their share of all events of the game."""
+    sums: Counter[tuple] = Counter()
+    for (start, *key), figure in found.items():
+        if key[2] == "event_share":
+            sums[start, _game(tuple(key))] += figure[1]
+    for (start, *key), figure in found.items():
+        if key[2] == "event_share":
+            whole = sums[start, _game(tuple(key))]
+            found[start, *key] = (figure[1] / whole, figure[1], whole, whole, None)
     return found

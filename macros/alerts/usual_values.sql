@@ -1,6 +1,6 @@
-{#- The query of a model of what was usual: of each hour, cohort and metric the median of its windows
-    of five minutes, end to end, in the same hour of the four weeks before; of what has not been
-    seen for so long in the day before. -#}
+{#- The query of a model of what was usual: of each hour, cohort and metric the median of its
+    windows of five minutes, end to end, in the same hour of the four weeks before; of what has not
+    been seen for so long in the day before. -#}
 {%- macro usual_values(name, windows, batches) -%}
 with
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,7 +14,15 @@ from typing import Any
 import games_reference as games
 import pytest
 
-from demo.games import IMPOSSIBLE_LEVEL, Incident, Plan, Simulation
+from demo.games import (
+    APPLICATION,
+    CATALOGUE,
+    IMPOSSIBLE_LEVEL,
+    MISPRICED_OFFER,
+    Incident,
+    Plan,
+    Simulation,
+)
 from loaders.bronze import ensure_tables
 from loaders.destinations import destination_of
 from loaders.feeds import read_feeds
@@ -22,12 +30,16 @@ from loaders.games.contract import game_contract
 from loaders.run import kind_of_feed
 from loaders.session import PROJECT_ROOT
 
-GAMES = ("game_currencies", "path:models/silver/games", "path:models/gold/games")
+SEEDS = ("game_currencies", "game_offer_prices", "alert_rules")
+GAMES = (*SEEDS, "path:models/silver/games", "path:models/gold/games")
 START = Plan().start.timestamp()
 PLAN = Plan(
     days=9,
     installs=6,
-    incidents=(Incident(IMPOSSIBLE_LEVEL, START + 3 * 86_400, START + 5 * 86_400, "level_05"),),
+    incidents=(
+        Incident(IMPOSSIBLE_LEVEL, START + 3 * 86_400, START + 5 * 86_400, "level_05"),
+        Incident(MISPRICED_OFFER, START + 6 * 86_400, START + 7 * 86_400, "weekend_gems"),
+    ),
     duplicates=0.02,
     late=0.03,
     skewed=0.2,
@@ -77,7 +89,7 @@ def built(
         # each has some of the one before again
         games.append_batch(spark, events[batch::BATCHES] + events[batch - 1 :: 20 * BATCHES], batch)
         if batch == 0:  # what gold and sessions do not read is built at once below
-            dbt("seed", "--select", GAMES[0])
+            dbt("seed", "--select", *SEEDS)
             dbt("run", "--select", "+path:models/gold/games", "game_sessions")
         if batch == BATCHES - 1:  # two at once
             dbt("build", "--select", *GAMES)
@@ -259,6 +271,74 @@ def test_levels_are_played_as_in_the_reference(
     expected = games.level_funnel(once)
     assert rows(spark, query) == Counter(expected)
     assert sum(row[5] for row in expected if row[1:3] == ("level_05", "c2")) == 0
+
+
+def test_windows_of_live_operations_are_those_of_the_reference(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = (
+        "select unix_seconds(window_start) div 60, cohort_kind, cohort, metric, value, numerator,"
+        " denominator, sample, impacted from gold.game_windows"
+    )
+    found = {tuple(row[:4]): tuple(row[4:]) for row in spark.sql(query).collect()}
+    game = f"north/{APPLICATION}"
+    prices = {(game, offer.sku, "USD"): offer.price_minor for offer in CATALOGUE}
+    expected = games.game_windows(once, prices)
+    assert found.keys() == expected.keys()
+    for key, figures in found.items():
+        assert figures[1:] == expected[key][1:], key
+        assert figures[0] == pytest.approx(expected[key][0]), key
+    assert {key[3] for key in found} == games.COUNTS | games.TROUBLES | {
+        "ccu",
+        "earned_per_player_minute",
+        "matchmaking_wait_p95_ms",
+    }
+
+
+def test_a_mispriced_offer_is_an_alert_with_its_first_show(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    wrong = [
+        event["at"]
+        for event in once
+        if event["event_type"] == "offer_shown" and event["event_data"]["price_minor"] == 99
+    ]
+    query = (
+        "select started_at, fired_at, cohort, state, severity, suppressed_by from gold.game_alerts"
+        " where rule = 'offer_mispriced' order by started_at"
+    )
+    alerts = [tuple(row) for row in spark.sql(query).collect()]
+    first = min(wrong).replace(tzinfo=None)
+    started = first.replace(second=0, microsecond=0) - timedelta(minutes=4)
+    offer = f"north/{APPLICATION}, weekend_gems"
+    assert alerts[0][:2] == (started, started + timedelta(minutes=5))
+    assert alerts[0][1] - first <= timedelta(minutes=1)
+    assert {alert[2:] for alert in alerts} == {(offer, "resolved", "critical", None)}
+    query = (
+        "select count(distinct window_start) from gold.game_judgements"
+        " where rule = 'offer_mispriced' and size(breaches) > 0"
+    )
+    minutes = {time.replace(second=0, microsecond=0) for time in wrong}
+    windows = {minute - timedelta(minutes=n) for minute in minutes for n in range(5)}
+    assert spark.sql(query).first()[0] == len(windows)
+
+
+def test_a_change_of_the_configuration_is_compared_with_what_was_before(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    named = {}
+    for event in once:
+        if version := event["event_data"].get("config_version"):
+            minute = event["at"].replace(second=0, microsecond=0)
+            named[version] = min(minute, named.get(version, minute))
+    found = rows(spark, "select config_version, changed_at from gold.game_config_changes")
+    assert found == Counter(named.items())
+    assert len(named) == 3
+    query = (
+        "select count(*) from gold.game_config_effects"
+        " where before_value is not null and after_value is not null"
+    )
+    assert spark.sql(query).first()[0] > 0
 
 
 def test_what_is_earned_and_spent_is_as_in_the_reference(

@@ -8,10 +8,28 @@
         unique_key = key,
         prune_by = 'event_date',
         earliest_by = order,
+        former = {'moved_from': 'event_at'},
         clustered_by = ['event_date', 'player_id']
     )
 }}
 {%- set is_new_batch = is_new('_batch_id') %}
+{#- what live operations watch: fields of event_data and their types -#}
+{%- set signals = {
+    'amount': 'integer',
+    'amount_minor': 'integer',
+    'ccu': 'integer',
+    'config_version': 'string',
+    'currency': 'string',
+    'level_id': 'string',
+    'offer_name': 'string',
+    'price_minor': 'integer',
+    'reason': 'string',
+    'receipt_valid': 'boolean',
+    'result': 'string',
+    'severity': 'string',
+    'sku': 'string',
+    'wait_s': 'number',
+} %}
 
 with
 
@@ -55,7 +73,11 @@ records as (
 
     select
         *,
-        from_json(data, '{{ game_envelope_type() }}') as record
+        from_json(
+            data,
+            '{{ game_envelope_type() }},
+            event_data struct<{{ signals | join(": string, ") }}: string>'
+        ) as record
     from events_complete
 
 ),
@@ -65,6 +87,12 @@ typed as (
     select
         {{ game_envelope() }},
         event_type,
+        named_struct(
+            {%- for field, type in signals.items() %}
+            '{{ field }}', {{ game_value('record.event_data.' ~ field, type) }}
+            {{- ',' if not loop.last }}
+            {%- endfor %}
+        ) as signals,
         _modified_at,
         _bucket,
         _key,
@@ -113,6 +141,8 @@ game_events as (
         server_id,
         received_at,
         coalesce(is_clock_wrong, false) as is_clock_wrong,
+        signals,
+        cast(null as array<timestamp>) as moved_from,
         _modified_at,
         _bucket,
         _key,

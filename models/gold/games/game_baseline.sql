@@ -1,0 +1,11 @@
+{#- One row per hour, cohort and metric: what was usual before it. That is the same hour of the four
+    weeks before; of what has not been seen for so long it is the day before. -#}
+{{
+    config(
+        unique_key = ['hour', 'cohort_kind', 'cohort', 'metric'],
+        prune_by = 'hour',
+        rewrites = 'hour',
+        clustered_by = ['hour']
+    )
+}}
+{{ usual_values('game_baseline', 'game_windows', ['_batch_id']) }}
