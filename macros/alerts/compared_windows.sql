@@ -1,5 +1,5 @@
-{#- The query of a view that sets each value of a model of windows beside what is usual, what was five
-    minutes before, and what the other cohorts of its kind have.
+{#- The query of a view that sets each value of a model of windows beside what is usual, what was
+    five minutes before, and what the other cohorts of its kind have.
 
     effects: a view of what was before a change (before_value), of each cohort and metric from
     changed_at to compared_until; none where nothing is compared so. -#}

@@ -1,6 +1,6 @@
-{#- The query of a model of judgements: of each window of five minutes and rule of a domain the cohorts
-    that break the rule. A window is judged when it changes, by what was usual then: no median that a
-    late row moves makes or unmakes an alert of days ago.
+{#- The query of a model of judgements: of each window of five minutes and rule of a domain the
+    cohorts that break the rule. A window is judged when it changes, by what was usual then: no
+    median that a late row moves makes or unmakes an alert of days ago.
 
     figures: the view that sets values beside what they are held against; references: which of its
     columns a rule's `reference` means. -#}

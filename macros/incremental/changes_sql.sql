@@ -1,6 +1,6 @@
 {#- What a batch that is the whole truth of some units changes in them: the rows that are new or
-    differ, and the keys of those that are no longer there, with null in every other column. A row of
-    the batch without `_batch_id` only names a unit, of which nothing may be left. -#}
+    differ, and the keys of those that are no longer there, with null in every other column. A row
+    of the batch without `_batch_id` only names a unit, of which nothing may be left. -#}
 {%- macro changes_sql(target, batch, columns, extent) -%}
     {%- set unit = config.require('rewrites') -%}
     {%- set unique_key = config.require('unique_key') -%}
