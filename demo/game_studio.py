@@ -39,9 +39,10 @@ EVENTS, STATE = "games/events/", "games/studio.json"
 # Before the first run: days that players have played, and how many came new on each.
 DAYS, INSTALLS = 7, 20
 HEARTBEAT_SECONDS = 600
-# On the evening before the first run an offer is shown at a tenth of its price: from, until.
+# On the evening before the first run an offer is shown at a tenth of its price: after the start.
 MISPRICED = "weekend_gems"
-MISPRICED_AT = (timedelta(days=DAYS - 1, hours=18), timedelta(days=DAYS - 1, hours=20))
+MISPRICED_FROM = timedelta(days=DAYS - 1, hours=18)
+MISPRICED_UNTIL = timedelta(days=DAYS - 1, hours=20)
 A_YEAR = 366  # of days: the same plan in every run gives the same players
 BATCH = 500
 WAIT_SECONDS = 120
@@ -211,13 +212,18 @@ def keep_sending(made: Studio, s3: Any, bucket: str, stop: Event) -> None:
 
 def _sent(start: datetime, after: float, until: float) -> Iterator[Sent]:
     """The events of the studio's game that are sent between two times."""
-    since, until_then = ((start + after_start).timestamp() for after_start in MISPRICED_AT)
+    mispriced = Incident(
+        MISPRICED_OFFER,
+        (start + MISPRICED_FROM).timestamp(),
+        (start + MISPRICED_UNTIL).timestamp(),
+        MISPRICED,
+    )
     plan = Plan(
         start=start,
         days=A_YEAR,
         installs=INSTALLS,
         heartbeat_seconds=HEARTBEAT_SECONDS,
-        incidents=(Incident(MISPRICED_OFFER, since, until_then, MISPRICED),),
+        incidents=(mispriced,),
     )
     for sent in Simulation(plan).events():
         if sent.at > until:

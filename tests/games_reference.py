@@ -422,6 +422,40 @@ def game_windows(
     return _shared_events(found)
 
 
+def config_effects(
+    windows: Mapping[tuple, tuple], changes: Mapping[str, int]
+) -> dict[tuple, tuple[float | None, float | None, int, int]]:
+    """(version, cohort kind, cohort, metric) → value and sample before and after a change.
+
+    Args:
+        windows: those of game_windows, of one game.
+        changes: version → minute in which it was first seen.
+    """
+    found = {}
+    keys = {tuple(key) for _, *key in windows}
+    times = sorted(changes.values())
+    for version, changed in changes.items():
+        until = min([changed + 60, *(time for time in times if time > changed)])
+        for key in keys:
+            before, after = (
+                [windows[start, *key] for start in starts if (start, *key) in windows]
+                for starts in (range(changed - 60, changed, 5), range(changed, until - 4, 5))
+            )
+            if before or after:
+                figures = zip(_together(before), _together(after), strict=True)
+                found[version, *key] = tuple(figure for pair in figures for figure in pair)
+    return found
+
+
+def _together(figures: Sequence[tuple]) -> tuple[float | None, int]:
+    if not figures:
+        return None, 0
+    sample = sum(figure[3] for figure in figures)
+    if figures[0][1] is None:  # a quantile
+        return sum(figure[0] for figure in figures) / len(figures), sample
+    return sum(figure[1] for figure in figures) / sum(figure[2] for figure in figures), sample
+
+
 def _game(key: tuple) -> str:
     return key[1].partition(", ")[0]
 

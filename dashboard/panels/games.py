@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dashboard import charts
@@ -223,8 +222,9 @@ def _of_game(question: Question) -> Question | None:
     if game is None:
         known = question.of_choice("games")
         game = known[0]["game_id"] if known else None
-    interval = Choice(start=choice.start, end=choice.end)
-    return question.instead(replace(interval, game=game)) if game is not None else None
+    if game is None:
+        return None
+    return question.instead(Choice(start=choice.start, end=choice.end, game=game))
 
 
 def _listed(

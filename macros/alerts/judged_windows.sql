@@ -25,7 +25,7 @@ windows as (
         {%- endfor %}
     from {{ ref(windows) }}
     where
-        {{ is_near_any_news(windows, 'window_start', 0, batches) }}
+        {{ is_near_news_of_any(windows, 'window_start', 0, batches) }}
     group by window_start
 
 ),
@@ -44,7 +44,7 @@ figures as (
     select *
     from {{ ref(figures) }}
     where
-        {{ is_near_any_news(windows, 'window_start', 0, batches) }}
+        {{ is_near_news_of_any(windows, 'window_start', 0, batches) }}
 
 ),
 

@@ -14,7 +14,7 @@ windows as (
     where
         minute(window_start) % 5 = 0
         and (
-            {{ is_near_any_news(windows, 'window_start', 28, batches) }}
+            {{ is_near_news_of_any(windows, 'window_start', 28, batches) }}
         )
 
 ),
