@@ -38,7 +38,7 @@ STUDIO, STREAM, VAULT_KEY = "north", "games", "alias/multihop-vault"
 EVENTS, STATE = "games/events/", "games/studio.json"
 # Before the first run: days that players have played, and how many came new on each.
 DAYS, INSTALLS = 7, 20
-HEARTBEAT_SECONDS = 600
+HEARTBEAT_SECONDS = 600  # until the first run: history is small so
 # On the evening before the first run an offer is shown at a tenth of its price: after the start.
 MISPRICED = "weekend_gems"
 MISPRICED_FROM = timedelta(days=DAYS - 1, hours=18)
@@ -223,6 +223,7 @@ def _sent(start: datetime, after: float, until: float) -> Iterator[Sent]:
         days=A_YEAR,
         installs=INSTALLS,
         heartbeat_seconds=HEARTBEAT_SECONDS,
+        live_from=DAYS,
         incidents=(mispriced,),
     )
     for sent in Simulation(plan).events():

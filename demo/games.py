@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 Event = dict[str, Any]
 
 DAY, HOUR, MINUTE = 86_400, 3_600, 60
+HEARTBEAT_SECONDS = 30  # as loaders/games/events.yml says
 
 # Share of a launch's players that are active exactly so many days after their first one: measured
 # on a real launch of 2016 (3,994 players); between and beyond, straight lines on logarithms.
@@ -83,8 +84,9 @@ class Incident(NamedTuple):
 class Plan:
     """What is simulated.
 
-    days: full days from `start` on. installs: new players a day. The shares are of events, but
-    for `skewed`, which is of players.
+    days: full days from `start` on. installs: new players a day. heartbeat_seconds: how far apart a
+    server's heartbeats are; from day `live_from` on as far as the contract says. The shares are of
+    events, but for `skewed`, which is of players.
     """
 
     seed: int = 1
@@ -97,7 +99,8 @@ class Plan:
     skewed: float = 0.02
     refunds: float = 0.03
     endless: float = 0.08
-    heartbeat_seconds: float = 30
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    live_from: int | None = None
 
 
 @dataclass(slots=True)
@@ -246,6 +249,9 @@ class Simulation:
         return starts
 
     def _heartbeats(self, start: float, end: float) -> None:
+        pause, live_from = self.plan.heartbeat_seconds, self.plan.live_from
+        if live_from is not None and start >= self._start + live_from * DAY:
+            pause = HEARTBEAT_SECONDS
         for server in SERVERS:
             at = start
             while at < end:
@@ -253,7 +259,7 @@ class Simulation:
                     data = {"ccu": 50 + self._chance.randrange(20), "tick_ms": 16.6, "queue": 0}
                     event = self._event("server_heartbeat", at, data, {"server_id": server})
                     self._outbox.append(Sent(at, event))
-                at += self.plan.heartbeat_seconds
+                at += pause
 
     def note_activity(self, player: Player, at: float) -> None:
         """Note in the truth that a player played."""

@@ -56,7 +56,9 @@ def test_a_studio_sends_each_event_once_and_no_player_by_name(
     found = Counter(event["event_id"] for body in bodies for event in concatenated(body.decode()))
 
     start, until = game_studio._state(s3, BUCKET)
-    plan = Plan(start=start, days=game_studio.A_YEAR, installs=3, heartbeat_seconds=7200)
+    plan = Plan(
+        start=start, days=game_studio.A_YEAR, installs=3, heartbeat_seconds=7200, live_from=1
+    )
     expected: Counter[str] = Counter()
     users = set()
     for sent in Simulation(plan).events():
