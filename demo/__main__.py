@@ -15,8 +15,10 @@ from rich.table import Table
 
 from demo import build, remedy, stocks, summary
 from demo.aws import EmbeddedAws, SetupError, embedded_aws, environment
+from demo.forget import forget_a_player
 from demo.steps import console, step
 from demo.use_cases import USE_CASES, UseCase
+from loaders.batch_settings import LARGE_BATCH_BYTES, suited_to_batch
 from loaders.dbt_project import BuildError, DbtProject, Node
 from loaders.engine import root_to_itself
 from loaders.feeds import read_feeds
@@ -166,7 +168,8 @@ def demo(only: str | None) -> None:
     stocks  real daily bars and filings: all but the last ten trading sessions, then one session
             more with every run
     games   simulated players of the last week, through the ingest service that takes personal data
-            out of their events; an offer at a wrong price raises an alert
+            out of their events; an offer at a wrong price raises an alert; in the first run a
+            player asks to be forgotten, and no file names them any more
     video   simulated viewers and the CDN's log; an edge fails, is found, moved away from, and the
             alert resolved
 
@@ -189,11 +192,15 @@ def demo(only: str | None) -> None:
         stack.callback(spark.stop)
         project = DbtProject(root)
         pool.submit(project.import_dbt)  # takes seconds too, while the JVM loads
-        load(spark, cases)
-        build_tables(root, project, cases, [outage.viewers.now for outage in outages])
+        new_bytes = load(spark, cases)
+        # without news it is a build that was not green before, of who knows how much
+        with suited_to_batch(spark, new_bytes or LARGE_BATCH_BYTES):
+            build_tables(root, project, cases, [outage.viewers.now for outage in outages])
         for outage in outages:
             console.print("\n".join(run_its_course(outage, spark, project)), markup=False)
         show(root, spark, cases)
+        if any(case.name == "games" for case in cases):
+            console.print(forget_a_player(spark, root), markup=False)
     console.print(f"{news}\n{time.monotonic() - started:.0f} s in all.\n\n{NEXT_STEPS}")
 
 
@@ -217,8 +224,8 @@ def deliver(cases: Sequence[UseCase], root: Path) -> tuple[str, list[Outage]]:
     return "\n".join(news), outages
 
 
-def load(spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> None:
-    """Load what is new into bronze."""
+def load(spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> int:
+    """Load what is new into bronze; returns its bytes, as they lie in S3 and Kinesis."""
     batches: list[BatchReport] = []
     with step("loaders, to bronze") as current:
 
@@ -237,6 +244,7 @@ def load(spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> None:
         kept = sum(batch.kept for batch in batches)
         objects = sum(batch.objects for batch in batches)
         current.outcome = f"{kept:,} records of {objects:,} objects" if batches else "nothing new"
+    return sum(batch.size_bytes for batch in batches)
 
 
 def build_tables(
@@ -277,8 +285,8 @@ def run_its_course(outage: Outage, spark: SparkSession, project: DbtProject) -> 
     with step("viewers, until traffic has moved and the alert is resolved") as current:
         sent = outage.go_on()
         current.outcome = f"{sent.events:,} player events, {sent.log_rows:,} rows of the CDN's log"
-    load(spark, [case for case in USE_CASES if case.name == "video"])
-    with step("dbt run, to the alerts") as current:
+    new_bytes = load(spark, [case for case in USE_CASES if case.name == "video"])
+    with step("dbt run, to the alerts") as current, suited_to_batch(spark, new_bytes):
         results = build.all_green(project.run("run", "--select", "+alerts"))
         current.outcome = f"{sum(result.kind == 'model' for result in results)} models"
     with step("alerts, to SNS") as current:

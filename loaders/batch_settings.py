@@ -7,9 +7,12 @@ first.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyspark.sql import SparkSession
 
 # From so many bytes on, as they lie in files, a batch is worth compiling and replanning.
@@ -27,3 +30,18 @@ def suit_batch(spark: SparkSession, size_bytes: int) -> None:
     """Set the session, which should be the batch's own, for so many bytes."""
     for name, values in BATCH_SETTINGS.items():
         spark.conf.set(name, values[size_bytes >= LARGE_BATCH_BYTES])
+
+
+@contextmanager
+def suited_to_batch(spark: SparkSession, size_bytes: int) -> Iterator[None]:
+    """The session's settings for so many new bytes; afterwards they are what they were."""
+    before = {name: spark.conf.get(name, None) for name in BATCH_SETTINGS}
+    suit_batch(spark, size_bytes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, value)

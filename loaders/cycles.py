@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from loaders.batch_settings import BATCH_SETTINGS, LARGE_BATCH_BYTES, suit_batch
+from loaders.batch_settings import LARGE_BATCH_BYTES, suited_to_batch
 from loaders.commits import news, standing
 from loaders.dbt_project import BuildError, DbtProject, Result
 from loaders.gate import Turns
@@ -102,7 +102,7 @@ class Cycles:
         if not wanted:
             return None
         started = time.monotonic()
-        with self._turn() as is_ours, self._settings(self._new_bytes):
+        with self._turn() as is_ours, suited_to_batch(self._spark, self._new_bytes):
             if not is_ours:
                 return None  # it is owed still
             results = self._project.run(
@@ -129,7 +129,7 @@ class Cycles:
             return None
         names = [self._graph.names[each] for each in models]
         try:
-            with self._dbt, self._settings(LARGE_BATCH_BYTES):
+            with self._dbt, suited_to_batch(self._spark, LARGE_BATCH_BYTES):
                 results = self._project.run(
                     *("test", "--no-populate-cache"),  # tests ask for no relation
                     *("--exclude-resource-type", "unit_test", "--select", *names),
@@ -229,20 +229,6 @@ class Cycles:
                     self._owed |= self._graph.below[result.unique_id] - ran
             self._models[result.unique_id] = status
         return sum(result.is_bad for result in results)
-
-    @contextmanager
-    def _settings(self, size_bytes: int) -> Iterator[None]:
-        """The session's settings for so many new bytes; afterwards they are what they were."""
-        before = {name: self._spark.conf.get(name, None) for name in BATCH_SETTINGS}
-        suit_batch(self._spark, size_bytes)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    self._spark.conf.unset(name)
-                else:
-                    self._spark.conf.set(name, value)
 
 
 def _now() -> datetime:

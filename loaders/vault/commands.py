@@ -7,7 +7,7 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +18,8 @@ from loaders.session import ConfigurationError, lakehouse_root
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from loaders.erasure import LakeErasure
+    from pyspark.sql import SparkSession
+
     from loaders.vault.store import Access, Vault
 
 EXIT_FOUND = 1
@@ -88,80 +89,37 @@ def erase(players: tuple[str, ...], reason: str, *, vault_only: bool, yes: bool)
     if not yes:
         told = ", ".join(players)
         click.confirm(f"Destroy the personal data of {told}, for good?", abort=True)
+    from loaders.vault.erasing import erase_players
+
     with _opened(reason) as (store, access):
         ids = list(dict.fromkeys(_id_of(store, player) for player in players))
         if not vault_only:
-            _require_free_lake(ids)
-        certificate = {"reason": reason, "players": [asdict(store.erase(i, access)) for i in ids]}
-        lake = None if vault_only else _erase_in_lake(store, ids)
-        if lake is not None:
-            changed = f"rows {sum(lake.tables.values())}, objects {lake.objects_rewritten}"
-            for player_id in ids:
-                store.note("erase in lake", access, f"{changed}, left {len(lake.left)}", player_id)
-        certificate |= {"lake": lake and asdict(lake), "completed_at": _now()}
-    text = json.dumps(certificate, indent=2)
-    _keep_certificate(text)
-    click.echo(text)
-    if lake is not None and lake.left:
+            _require_free_lake()
+        spark = None if vault_only else _own_spark
+        certificate = erase_players(store, access, ids, spark, partial(click.echo, err=True))
+    click.echo(json.dumps(certificate, indent=2))
+    if certificate["lake"] and certificate["lake"]["left"]:
         raise SystemExit(EXIT_FOUND)
 
 
-def _require_free_lake(player_ids: list[str]) -> None:
-    """Refuse before anything is destroyed what would be refused later."""
-    from loaders.erasure import require_pseudonyms, require_settled
+def _require_free_lake() -> None:
     from loaders.lock import RootInUseError, require_free
 
-    require_pseudonyms(player_ids)
     try:
         require_free(lakehouse_root())
     except RootInUseError as error:
         raise ConfigurationError(str(error)) from error
-    require_settled(lakehouse_root())
 
 
-def _erase_in_lake(store: Vault, player_ids: list[str]) -> LakeErasure:
-    """All players in one pass; starts Spark where there is a table."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from loaders.erasure import LakeErasure, erase_in_lake, holders, new_pseudonym
+@contextmanager
+def _own_spark() -> Iterator[SparkSession]:
     from loaders.session import get_spark
 
-    def say(text: str) -> None:
-        click.echo(text, err=True)
-
-    root = lakehouse_root()
-    if not holders(root):
-        say(f"no tables of players under {root}")
-        return LakeErasure()
-    replacements = {each: store.unlinking(each, new_pseudonym()) for each in player_ids}
     spark = get_spark()
     try:
-        done = erase_in_lake(spark, root, replacements, say)
-    except (BotoCoreError, ClientError) as error:
-        raise ConfigurationError(
-            f"S3 does not help: {error}: erased in the vault, not yet in the lake; "
-            "mend it and give the command again"
-        ) from error
+        yield spark
     finally:
         spark.stop()
-    for player_id in player_ids:
-        store.forget_unlinking(player_id)
-    return done
-
-
-def _keep_certificate(text: str) -> None:
-    """In a file of its own under VAULT_ROOT/certificates, for the owner alone."""
-    from loaders.vault.store import vault_root
-
-    folder = vault_root() / "certificates"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S-%f}.json"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{text}\n")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @vault.command()

@@ -10,16 +10,16 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
-import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from demo import game_studio
+from demo.forget import LEAVING, files_that_name, forget_a_player, readable
 from demo.games import Plan, Simulation
 from loaders import erasure
 from loaders.bronze import BatchReport, ensure_tables
@@ -29,7 +29,6 @@ from loaders.feeds import S3SqsFeed
 from loaders.games.contract import UNKNOWN_TABLE, game_contract
 from loaders.games.separation import Separated, Separator
 from loaders.run import kind_of_feed, run_once
-from loaders.sources.records import BrokenStreamError, decompress
 from loaders.vault.envelope import pseudonym_of
 
 MODELS = ("+players_daily", "game_sessions", "game_guild_action")
@@ -232,36 +231,6 @@ def checkpoint(spark: Any, table: str) -> None:
     logs.forTable(spark._jsparkSession, identifier).checkpoint()
 
 
-# ---- every byte
-
-
-def everything_said(path: Path) -> Iterator[bytes]:
-    """The bytes of a file as they are, behind its compression, and every text of a parquet file."""
-    body = path.read_bytes()
-    yield body
-    if path.suffix == ".parquet":
-        for column in pq.ParquetFile(path).read().columns:
-            yield json.dumps(column.to_pylist(), default=as_text).encode()
-    elif body[:2] in (b"\x1f\x8b", b"\x28\xb5"):
-        yield b"".join(readable(body))
-
-
-def readable(body: bytes) -> Iterator[bytes]:
-    """What stands behind a compression, up to where it breaks: other tests' broken objects too."""
-    with suppress(BrokenStreamError):
-        yield from decompress([body])
-
-
-def files_that_name(root: Path, word: str) -> set[str]:
-    return {
-        str(path.relative_to(root))
-        for path in root.rglob("*")
-        if path.is_file()
-        for said in everything_said(path)
-        if word.encode() in said
-    }
-
-
 def versions_that_name(bucket: str, word: str) -> set[str]:
     s3 = boto3.client("s3")
     found = s3.list_object_versions(Bucket=bucket)["Versions"]
@@ -271,7 +240,7 @@ def versions_that_name(bucket: str, word: str) -> set[str]:
         for body in [
             s3.get_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])["Body"]
         ]
-        if word.encode() in b"".join(readable(body.read()))
+        if word.encode() in b"".join(readable([body.read()]))
     }
 
 
@@ -360,3 +329,20 @@ def test_a_stream_that_had_read_a_table_to_its_end_goes_on(spark: Any, story: St
     assert story.stream() == 0
     spark.sql("insert into bronze.game_login select * from bronze.game_login limit 1")
     assert story.stream() == 1
+
+
+def test_the_demo_has_a_player_forgotten_once(
+    spark: Any, root: Path, story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_ROOT", str(tmp_path / "vault"))
+    game_studio._make_vault_key()
+    (leaving,) = spark.sql(LEAVING).first()
+    assert files_that_name(root, leaving)
+    said = forget_a_player(spark, root)
+    assert leaving in said
+    assert files_that_name(root, leaving) == set()
+    (certificate,) = (tmp_path / "vault" / "certificates").glob("*.json")
+    written = json.loads(certificate.read_text())
+    assert [player["player_id"] for player in written["players"]] == [leaving]
+    assert written["lake"]["tables"]["silver.game_players"] == 1
+    assert forget_a_player(spark, root) == ""
