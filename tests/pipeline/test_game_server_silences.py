@@ -160,7 +160,7 @@ def test_a_stream_knows_each_silence_of_a_server_and_tells_of_it_once(
 
     (result,) = (
         each
-        for each in dbt("run", "--select", f"1+{MODEL}").result.results
+        for each in dbt("build", "--select", f"1+{MODEL}").result.results
         if each.node.name == MODEL
     )
     assert result.message == "OK nothing new"
