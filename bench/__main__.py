@@ -17,6 +17,8 @@ BENCHMARKS = {
     "games": "game events from S3 to the table of each (BENCH_EVENTS=200000)",
     "games_ingest": "the ingest service on one core, from HTTP to journal, Firehose and vault",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
+    "alerts": "scripted incidents of video: found, false, how soon, where (BENCH_INCIDENTS=36)",
+    "game_alerts": "the same of a game's incidents (BENCH_INCIDENTS=30 BENCH_INSTALLS=3000)",
     "dashboard": "the NOC page on a million rows of gold: first paint, refresh (DASHBOARD_ROWS=…)",
     "ip_join": "addresses located by a million ranges, against a plain BETWEEN",
 }

@@ -63,8 +63,9 @@ def main() -> None:
 
         spark = get_spark(resident=True)
         load(folder)
-        judged, false = judge(map(scripted, incidents), built_alerts(spark, "alerts"))
+        alerts = built_alerts(spark, "alerts")
         spark.stop()
+    judged, false = judge(map(scripted, incidents), alerts, end_of(incidents))
     show(judged, false, START + timedelta(hours=QUIET_HOURS), DETECTION_MINUTES)
 
 
@@ -80,6 +81,12 @@ def scripted(incident: Incident) -> Scripted:
     )
 
 
+def end_of(incidents: Sequence[Incident]) -> datetime:
+    """When the simulation ends."""
+    ends = [_utc(each.end_ms) for each in incidents] or [START + timedelta(hours=QUIET_HOURS)]
+    return max(ends) + timedelta(minutes=PAUSE_MINUTES)
+
+
 def simulate(folder: Path) -> Sequence[Incident]:
     """Write what viewers sent and the CDN logged as Parquet files; returns what happened."""
     start_ms = int(START.timestamp() * 1000)
@@ -91,8 +98,7 @@ def simulate(folder: Path) -> Sequence[Incident]:
         minutes=INCIDENT_MINUTES,
         pause_minutes=PAUSE_MINUTES,
     )
-    last_ms = script.incidents[-1].end_ms if script.incidents else start_ms + quiet_ms
-    minutes = (last_ms - start_ms) / 60_000 + PAUSE_MINUTES
+    minutes = (end_of(script.incidents) - START).total_seconds() / 60
     simulator = Simulator(Settings(SEED, start_ms, ATTEMPTS, daily_swing=0), script)
     log, sent = CdnLog(SEED), 0
     for table in ("events", "logs"):

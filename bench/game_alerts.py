@@ -67,9 +67,15 @@ def main() -> None:
 
         spark = get_spark(resident=True)
         load(folder, events)
-        judged, false = judge(map(scripted, incidents), built_alerts(spark, "game_alerts"))
+        alerts = built_alerts(spark, "game_alerts")
         spark.stop()
+    judged, false = judge(map(scripted, incidents), alerts, START + timedelta(days=days()))
     show(judged, false, START + timedelta(days=QUIET_DAYS), DETECTION_MINUTES)
+
+
+def days() -> int:
+    """How many are simulated."""
+    return QUIET_DAYS + -(-INCIDENTS // A_DAY)
 
 
 def script() -> list[Incident]:
@@ -102,8 +108,7 @@ def scripted(incident: Incident) -> Scripted:
 
 def simulate(folder: Path, incidents: list[Incident]) -> int:
     """Write what the ingest service passes on as Parquet files; returns how many events."""
-    days = QUIET_DAYS + -(-INCIDENTS // A_DAY)
-    plan = Plan(SEED, START, days, INSTALLS, tuple(incidents))
+    plan = Plan(SEED, START, days(), INSTALLS, tuple(incidents))
     chunk: list[str] = []
     total = 0
     (folder / "events").mkdir()

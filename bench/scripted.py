@@ -94,12 +94,17 @@ def built_alerts(spark: SparkSession, model: str) -> list[Alert]:
 
 
 def judge(
-    incidents: Iterable[Scripted], alerts: Iterable[Alert]
+    incidents: Iterable[Scripted], alerts: Iterable[Alert], end: datetime
 ) -> tuple[list[Judged], list[Alert]]:
-    """Each incident in which something is broken, with its alerts; and the alerts of none."""
+    """Each incident in which something is broken, with its alerts; and the alerts of none.
+
+    Args:
+        end: of what was simulated; what fires after it is true: all is silent then.
+    """
     judged = [Judged(each) for each in incidents if each.layers]
     false = []
-    for alert in sorted(alerts, key=lambda each: (each.fired_at, each.severity, each.rule)):
+    in_time = [alert for alert in alerts if alert.fired_at <= end]
+    for alert in sorted(in_time, key=lambda each: (each.fired_at, each.severity, each.rule)):
         causes = [
             each
             for each in judged
