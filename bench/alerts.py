@@ -29,7 +29,7 @@ from demo.video.simulator import Settings, Simulator
 from loaders.ip_ranges import AddressRange, country_records, network_records
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 INCIDENTS = int(os.environ.get("BENCH_INCIDENTS") or 36)
 QUIET_HOURS = float(os.environ.get("BENCH_QUIET_HOURS") or 24)
@@ -62,7 +62,7 @@ def main() -> None:
         from loaders.session import get_spark
 
         spark = get_spark(resident=True)
-        load(folder)
+        load(spark, folder)
         alerts = built_alerts(spark, "alerts")
         spark.stop()
     judged, false = judge(map(scripted, incidents), alerts, end_of(incidents))
@@ -71,13 +71,13 @@ def main() -> None:
 
 def scripted(incident: Incident) -> Scripted:
     """An incident as it is judged by."""
-    layer = incident.layer
+    layer = incident.layer or ""
     return Scripted(
         incident.kind,
         ", ".join(incident.cohort.values()),
         _utc(incident.onset_ms),
         _utc(incident.end_ms),
-        frozenset({TOLD_AS.get(layer, layer)} if layer else ()),
+        TOLD_AS.get(layer, layer),
     )
 
 
@@ -132,15 +132,13 @@ def _write(path: Path, rows: Sequence[tuple], schema: pa.Schema) -> None:
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
 
 
-def load(folder: Path) -> None:
+def load(spark: SparkSession, folder: Path) -> None:
     """Append the files to bronze, with the networks that the addresses are of."""
     from loaders.bronze import ensure_tables
     from loaders.destinations import destination_of
     from loaders.feeds import read_feeds
     from loaders.run import kind_of_feed
-    from loaders.session import get_spark
 
-    spark = get_spark(resident=True)
     for name in ("player_events", "cdn_logs", "ip_ranges"):
         feed = read_feeds()[name]
         ensure_tables(spark, destination_of(feed), kind_of_feed(feed))

@@ -8,18 +8,18 @@ them. BENCH_INCIDENTS=30, BENCH_QUIET_DAYS=3, BENCH_INSTALLS=3000 (new players a
 
 from __future__ import annotations
 
-import copy
 import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.games import passed_on
 from bench.scripted import Scripted, built_alerts, judge, show
 from demo.games import (
     CATALOGUE,
@@ -31,10 +31,11 @@ from demo.games import (
     SERVERS,
     Incident,
     Plan,
-    Simulation,
 )
 from loaders.games.contract import game_contract
-from loaders.games.separation import Separated, Separator
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 INCIDENTS = int(os.environ.get("BENCH_INCIDENTS") or 30)
 QUIET_DAYS = int(os.environ.get("BENCH_QUIET_DAYS") or 3)
@@ -66,7 +67,7 @@ def main() -> None:
         from loaders.session import get_spark
 
         spark = get_spark(resident=True)
-        load(folder, events)
+        load(spark, folder, events)
         alerts = built_alerts(spark, "game_alerts")
         spark.stop()
     judged, false = judge(map(scripted, incidents), alerts, START + timedelta(days=days()))
@@ -102,8 +103,7 @@ def script() -> list[Incident]:
 def scripted(incident: Incident) -> Scripted:
     """An incident as it is judged by."""
     onset, end = (datetime.fromtimestamp(each, UTC) for each in (incident.start, incident.end))
-    layers = frozenset({LAYERS[incident.kind]})
-    return Scripted(incident.kind, incident.about, onset, end, layers)
+    return Scripted(incident.kind, incident.about, onset, end, LAYERS[incident.kind])
 
 
 def simulate(folder: Path, incidents: list[Incident]) -> int:
@@ -121,7 +121,7 @@ def simulate(folder: Path, incidents: list[Incident]) -> int:
         print(f"{total:,} events", file=sys.stderr, flush=True)
 
     for body in passed_on(plan):
-        chunk.append(body)
+        chunk.append(body.decode())
         total += 1
         if len(chunk) == CHUNK:
             write()
@@ -129,24 +129,13 @@ def simulate(folder: Path, incidents: list[Incident]) -> int:
     return total
 
 
-def passed_on(plan: Plan) -> Iterator[str]:
-    """Events of simulated players, as the ingest service passes them on."""
-    separator = Separator(game_contract(), lambda studio, user_id: f"p-{studio}-{user_id}")
-    for sent in Simulation(plan).events():
-        separated = separator.separate(copy.deepcopy(sent.event), "north", sent.at)
-        if isinstance(separated, Separated):
-            yield separated.body.decode()
-
-
-def load(folder: Path, events: int) -> None:
+def load(spark: SparkSession, folder: Path, events: int) -> None:
     """Append the files to bronze, as one batch of the feed, and say so in the ledger."""
     from loaders import bronze
     from loaders.destinations import GameTables, destination_of
     from loaders.feeds import read_feeds
     from loaders.run import kind_of_feed
-    from loaders.session import get_spark
 
-    spark = get_spark(resident=True)
     feed = read_feeds()["game_events"]
     bronze.ensure_tables(spark, destination_of(feed), kind_of_feed(feed))
     place = ("'bench' as _bucket", "'events' as _key", "'1' as _version", "_ordinal")

@@ -119,11 +119,16 @@ class Bench:
 
 def played(plan: Plan) -> Iterator[dict[str, Any]]:
     """Events of simulated players, as the ingest service passes them on."""
+    return map(orjson.loads, passed_on(plan))
+
+
+def passed_on(plan: Plan) -> Iterator[bytes]:
+    """The same as they are in Firehose's objects."""
     separator = Separator(game_contract(), lambda studio, user_id: f"p-{studio}-{user_id}")
     for sent in Simulation(plan).events():
         separated = separator.separate(copy.deepcopy(sent.event), "north", sent.at)
         if isinstance(separated, Separated):
-            yield orjson.loads(separated.body)
+            yield separated.body
 
 
 def one_of_each(events: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -27,13 +27,16 @@ GOALS = {"recall": 0.95, "precision": 0.9, "right layer": 0.9}
 
 @dataclass(frozen=True, slots=True)
 class Scripted:
-    """Something that goes wrong. layers: those where the cause lies, as rules call them."""
+    """Something that happens.
+
+    layer: where the cause lies, as rules call it; empty: nothing is broken.
+    """
 
     kind: str
     whom: str
     onset: datetime
     end: datetime
-    layers: frozenset[str]
+    layer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Judged:
     @property
     def is_right(self) -> bool:
         """Whether the first alert names the layer."""
-        return self.alerts[0].layer in self.incident.layers
+        return self.alerts[0].layer == self.incident.layer
 
 
 def built_alerts(spark: SparkSession, model: str) -> list[Alert]:
@@ -98,10 +101,12 @@ def judge(
 ) -> tuple[list[Judged], list[Alert]]:
     """Each incident in which something is broken, with its alerts; and the alerts of none.
 
+    An alert is of an incident by its time, whoever it says is affected.
+
     Args:
         end: of what was simulated; what fires after it is true: all is silent then.
     """
-    judged = [Judged(each) for each in incidents if each.layers]
+    judged = [Judged(each) for each in incidents if each.layer]
     false = []
     in_time = [alert for alert in alerts if alert.fired_at <= end]
     for alert in sorted(in_time, key=lambda each: (each.fired_at, each.severity, each.rule)):
@@ -133,7 +138,7 @@ def show(
         row = ("-", "none", "", "", "")
         if alerts:
             first = alerts[0]
-            layer = "right" if each.is_right else f"{first.layer}, not {', '.join(incident.layers)}"
+            layer = "right" if each.is_right else f"{first.layer}, not {incident.layer}"
             row = (f"{each.minutes:.0f}", first.rule, first.cohort, layer, str(len(alerts) - 1))
         table.add_row(incident.kind, incident.whom, *row)
     console.print(table)

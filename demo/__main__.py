@@ -199,8 +199,8 @@ def demo(only: str | None) -> None:
         for outage in outages:
             console.print("\n".join(run_its_course(outage, spark, project)), markup=False)
         show(root, spark, cases)
-        if any(case.name == "games" for case in cases):
-            console.print(forget_a_player(spark, root), markup=False)
+        if any(case.name == "games" for case in cases) and (said := forget_a_player(spark, root)):
+            console.print(said, markup=False)
     console.print(f"{news}\n{time.monotonic() - started:.0f} s in all.\n\n{NEXT_STEPS}")
 
 

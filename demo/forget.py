@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from demo.game_studio import VAULT_KEY
 from demo.steps import step
 from loaders.session import ConfigurationError
 from loaders.sources.records import BrokenStreamError, decompress
+from loaders.vault.commands import opened_vault
 from loaders.vault.erasing import erase_players
-from loaders.vault.master_key import MasterKey
-from loaders.vault.store import Access, Vault, prepare_vault_root
+from loaders.vault.store import prepare_vault_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,21 +29,18 @@ def forget_a_player(spark: SparkSession, root: Path) -> str:
     """What was erased and what is left, in words; empty where a player was forgotten before.
 
     Raises:
-        ConfigurationError: something names the player yet.
+        ConfigurationError: something names the player yet, or the vault, a loader or S3 is not
+            ready for it.
     """
     folder = prepare_vault_root()
     leaving = spark.sql(LEAVING).collect()
     if not leaving or any((folder / "certificates").glob("*.json")):
         return ""
     player = leaving[0]["player_id"]
-    before = files_that_name(root, player)
     with step("a player asks to be forgotten") as current:
-        vault = Vault(folder, MasterKey(VAULT_KEY))
-        try:
-            access = Access("demo", "request of the player")
+        before = files_that_name(root, player)
+        with opened_vault("request of the player") as (vault, access):
             done = erase_players(vault, access, [player], lambda: nullcontext(spark), current.line)
-        finally:
-            vault.close()
         fields, lake = done["players"][0]["fields"], done["lake"]
         current.outcome = (
             f"{fields} personal values, {sum(lake['tables'].values()):,} rows of "

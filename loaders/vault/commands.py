@@ -53,7 +53,7 @@ _player = click.argument("player")
 @a_reason
 def show(player: str, reason: str) -> None:
     """Show the personal data held of PLAYER."""
-    with _opened(reason) as (store, access):
+    with opened_vault(reason) as (store, access):
         for field, value in store.show(_id_of(store, player), access).items():
             click.echo(f"{field}: {printable(value)}")
 
@@ -63,7 +63,7 @@ def show(player: str, reason: str) -> None:
 @a_reason
 def export(player: str, reason: str) -> None:
     """Write what is held of PLAYER as JSON, with the event each value came from."""
-    with _opened(reason) as (store, access):
+    with opened_vault(reason) as (store, access):
         player_id = _id_of(store, player)
         held = store.export(player_id, access)
     click.echo(json.dumps({"player_id": player_id, "personal_data": held}, indent=2))
@@ -91,7 +91,7 @@ def erase(players: tuple[str, ...], reason: str, *, vault_only: bool, yes: bool)
         click.confirm(f"Destroy the personal data of {told}, for good?", abort=True)
     from loaders.vault.erasing import erase_players
 
-    with _opened(reason) as (store, access):
+    with opened_vault(reason) as (store, access):
         ids = list(dict.fromkeys(_id_of(store, player) for player in players))
         if not vault_only:
             _require_free_lake()
@@ -125,7 +125,7 @@ def _own_spark() -> Iterator[SparkSession]:
 @vault.command()
 def audit() -> None:
     """Show who looked at, exported or erased whom, when, and why."""
-    with _opened("reads the audit") as (store, _):
+    with opened_vault("reads the audit") as (store, _):
         for entry in store.audit():
             click.echo(json.dumps(entry))
 
@@ -134,7 +134,7 @@ def audit() -> None:
 @a_reason
 def rotate(reason: str) -> None:
     """Wrap every key anew, under the key that VAULT_KMS_KEY names; data are not rewritten."""
-    with _opened(reason) as (store, access):
+    with opened_vault(reason) as (store, access):
         click.echo(f"{store.rotate(access):,} keys wrapped anew")
 
 
@@ -163,7 +163,7 @@ def scan(tables: tuple[str, ...], rows: int, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _opened(reason: str) -> Iterator[tuple[Vault, Access]]:
+def opened_vault(reason: str) -> Iterator[tuple[Vault, Access]]:
     """The vault, and who asks; what can be mended ends in one line."""
     from botocore.exceptions import BotoCoreError, ClientError
 

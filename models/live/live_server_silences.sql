@@ -22,7 +22,8 @@ heartbeats as (
         ref('game_heartbeats_parsed'),
         event_time='event_at',
         delay='10 minutes',
-        where="game_id <> '' and server_id is not null and event_at <= _modified_at"
+        where="game_id <> '' and server_id is not null and event_at <= _modified_at + interval "
+            ~ var('game_clock_tolerance_seconds') ~ " seconds"
     ) }} as deliveries
 
 ),

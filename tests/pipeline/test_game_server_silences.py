@@ -25,7 +25,7 @@ T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DOWN = {"eu-2": range(400, 760), "us-1": range(500, 1400), "ap-1": range(1500, 9999)}
 SERVERS = ("eu-1", *DOWN)
 MINUTES, COMMITS = 30, 5
-WINDOW, STEP, LIMIT = timedelta(minutes=10), timedelta(minutes=5), timedelta(minutes=2)
+STEP, LIMIT = timedelta(minutes=5), timedelta(minutes=2)  # windows are two steps long
 
 Heartbeat = tuple[str, datetime]
 

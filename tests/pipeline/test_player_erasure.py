@@ -335,6 +335,7 @@ def test_the_demo_has_a_player_forgotten_once(
     spark: Any, root: Path, story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VAULT_ROOT", str(tmp_path / "vault"))
+    monkeypatch.setenv("VAULT_KMS_KEY", game_studio.VAULT_KEY)
     game_studio._make_vault_key()
     (leaving,) = spark.sql(LEAVING).first()
     assert files_that_name(root, leaving)
