@@ -310,6 +310,14 @@ def test_a_full_refresh_gives_the_same_tables(
     assert rows_of(root) == before
 
 
+def test_no_log_names_a_player(spark: Any, root: Path) -> None:
+    # after a full refresh, which Delta tells of with the statistics of each file
+    said = b"".join(path.read_bytes() for path in (root / "logs").rglob("*.log*"))
+    players = spark.table("silver.game_players").select("player_id").distinct().collect()
+    assert b"CreateNamespaceExec" in said
+    assert [row["player_id"] for row in players if row["player_id"].encode() in said] == []
+
+
 def test_a_loader_that_has_lost_its_state_knows_the_objects_from_the_ledger(
     spark: Any, root: Path, story: Story
 ) -> None:
