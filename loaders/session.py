@@ -28,6 +28,8 @@ PROFILES = PROJECT_ROOT / "profiles" / "profiles.yml"
 # concurrent marking took 93 of 800 CPU seconds of a build; a resident process wants short pauses.
 QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 SIMPLE_COLLECTOR = "-XX:+UseParallelGC"
+# What takes half a region is put among what is old, and begins a marking of the whole heap.
+LARGE_REGIONS = "-XX:G1HeapRegionSize=8m"
 
 
 class ConfigurationError(Exception):
@@ -97,12 +99,18 @@ def spark_settings(*, resident: bool = False) -> dict[str, str]:
         options = settings["spark.driver.extraJavaOptions"]
         for of_short_runs in (QUICK_COMPILER, SIMPLE_COLLECTOR):
             options = options.replace(of_short_runs, "")
-        settings["spark.driver.extraJavaOptions"] = options
+        settings["spark.driver.extraJavaOptions"] = f"{options} {LARGE_REGIONS}"
     return settings
 
 
 # What a cluster decides, or whoever submits to it.
-_OF_A_PROCESS = ("spark.app.", "spark.driver.", "spark.master", "spark.ui.")
+_OF_A_PROCESS = (
+    "spark.app.",
+    "spark.buffer.pageSize",  # a task has 8,192 pages at most
+    "spark.driver.",
+    "spark.master",
+    "spark.ui.",
+)
 
 
 def cluster_settings() -> dict[str, str]:
