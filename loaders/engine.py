@@ -184,6 +184,8 @@ class Engine:
             # dbt changes settings of its session between batches; streams have one of their own.
             streams = self._spark.newSession()
             make_ready(streams, self._feeds)
+            # dbt, live models and who sends their messages would create its tables at once
+            ensure_outbox(streams)
             listener = stack.enter_context(
                 listening(streams, self._root.path, self._feeds, once=False)
             )
