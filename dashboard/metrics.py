@@ -61,6 +61,7 @@ CDN = {
         "Errors", "share", "up", "the origin's and the edge's; client aborts left out"
     ),
     "origin_error_share": Metric("Origin's errors", "share", "up", "client aborts left out"),
+    "edge_error_share": Metric("Edge's errors", "share", "up", "client aborts left out"),
     "response_4xx_share": Metric("Status 4xx", "share", "up", "of all requests"),
     "response_5xx_share": Metric("Status 5xx", "share", "up", "of all requests"),
     "client_abort_share": Metric("Client aborts", "share", "", "of all requests; no fault here"),

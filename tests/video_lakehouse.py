@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from random import Random
 from typing import Any
@@ -15,11 +15,11 @@ from typing import Any
 from demo.video import world
 from demo.video.cdn_log import CdnLog
 from demo.video.incidents import Incident, Script
+from demo.video.networks import range_records
 from demo.video.simulator import PlayerEvent, Settings, Simulator
 from loaders.bronze import ensure_tables
 from loaders.destinations import destination_of
 from loaders.feeds import read_feeds
-from loaders.ip_ranges import AddressRange, country_records, network_records
 from loaders.run import kind_of_feed
 
 TRACKING_ID = re.compile(r"[A-Za-z0-9_-]{54}==")
@@ -78,18 +78,6 @@ def eventful_service() -> Service:
         )
     )
     return Service(start, attempts=4, script=script, seed=67)
-
-
-def range_records() -> list[str]:
-    """The simulated networks, as `loaders ip-ranges` writes them."""
-    day, records = date(2020, 1, 1), []
-    places = [(block, place) for place in world.ranges().values() for block in (place.v4, place.v6)]
-    spans = [(b.version, int(b[0]), int(b[-1]), place) for b, place in places]
-    countries = [AddressRange(*span, (place.country,)) for *span, place in spans]
-    networks = [AddressRange(*s, (p.network.asn, p.network.isp)) for *s, p in spans]
-    records += country_records(countries, day, "test")
-    records += network_records(networks, day, "test")
-    return [json.dumps(record) for record in records]
 
 
 def create_tables(spark: Any) -> None:

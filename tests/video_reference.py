@@ -373,6 +373,7 @@ def _cdn_figures(cells: list[Cell]) -> dict[str, Figure]:
             "hit_share": (sums["hits"], cacheable, cacheable, cacheable - sums["hits"]),
             "cdn_error_share": (broken, asked, asked, broken),
             "origin_error_share": (sums["origin_errors"], asked, asked, sums["origin_errors"]),
+            "edge_error_share": (sums["edge_errors"], asked, asked, sums["edge_errors"]),
         }
     )
     for name, histogram in histograms.items():

@@ -70,6 +70,10 @@ create macro cdn_figures(sums, windows) as [
         'metric': 'origin_error_share',
         'value': sums.origin_errors / nullif(sums.requests - sums.client_aborts, 0)
     },
+    {
+        'metric': 'edge_error_share',
+        'value': sums.edge_errors / nullif(sums.requests - sums.client_aborts, 0)
+    },
     {'metric': 'response_4xx_share', 'value': sums.responses_4xx / nullif(sums.requests, 0)},
     {'metric': 'response_5xx_share', 'value': sums.responses_5xx / nullif(sums.requests, 0)},
     {'metric': 'client_abort_share', 'value': sums.client_aborts / nullif(sums.requests, 0)}

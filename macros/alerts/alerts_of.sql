@@ -160,42 +160,96 @@ fired as (
     select
         *,
         cohort_kind in ('all', 'game') as is_whole,
-        case when cohort_kind = 'game' then concat(cohort, ', ') else '' end as prefix_of_parts
+        case when startswith(cohort_kind, 'game') then substring_index(cohort, ', ', 1) end
+            as game
     from episodes_judged
     where fired_at is not null
 
 ),
 
+explanations as (
+
+    select
+        rule,
+        explode(split(explained_by, ' ')) as explained_by
+    from rules
+
+),
+
 -- of a whole (all viewers, or a game) and a part that explains it the part is told of, else the
 -- whole is
-suppressors as (
+suppressions_of_one_metric as (
 
     select
         suppressed.rule,
         suppressed.cohort,
         suppressed.started_at,
-        min(other.rule) as suppressed_by
+        other.rule as suppressed_by,
+        other.fired_at as suppressed_at
     from fired as suppressed
     inner join fired as other
         on
             suppressed.metric = other.metric
+            and suppressed.game <=> other.game
             and suppressed.started_at <= other.cleared_at
             and suppressed.cleared_at >= other.started_at
             and (
                 (
                     suppressed.is_whole
                     and not other.is_whole
-                    and startswith(other.cohort, suppressed.prefix_of_parts)
                     and other.impacted >= 0.8 * suppressed.impacted
                 )
                 or (
                     not suppressed.is_whole
                     and other.is_whole
-                    and startswith(suppressed.cohort, other.prefix_of_parts)
                     and suppressed.impacted < 0.8 * other.impacted
                 )
             )
-    group by suppressed.rule, suppressed.cohort, suppressed.started_at
+
+),
+
+-- a symptom is not told of where its cause is
+suppressions_by_causes as (
+
+    select
+        suppressed.rule,
+        suppressed.cohort,
+        suppressed.started_at,
+        other.rule as suppressed_by,
+        other.fired_at as suppressed_at
+    from fired as suppressed
+    inner join explanations
+        on suppressed.rule = explanations.rule
+    inner join fired as other
+        on
+            explanations.explained_by = other.rule
+            and suppressed.game <=> other.game
+            and suppressed.started_at <= other.cleared_at
+            and suppressed.cleared_at >= other.started_at
+
+),
+
+suppressions as (
+
+    select *
+    from suppressions_of_one_metric
+
+    union all
+
+    select *
+    from suppressions_by_causes
+
+),
+
+suppressors as (
+
+    select
+        rule,
+        cohort,
+        started_at,
+        min_by(suppressed_by, struct(suppressed_at, suppressed_by)) as suppressed_by
+    from suppressions
+    group by rule, cohort, started_at
 
 ),
 

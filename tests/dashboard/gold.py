@@ -624,6 +624,7 @@ def cdn_values(rows: list[Row]) -> dict[str, float]:
         "origin_first_byte_p95_ms": p95_ms(row["origin_first_byte_histogram"] for row in rows),
         "cdn_error_share": divided(total("origin_errors") + total("edge_errors"), judged),
         "origin_error_share": divided(total("origin_errors"), judged),
+        "edge_error_share": divided(total("edge_errors"), judged),
         "response_4xx_share": divided(total("responses_4xx"), total("requests")),
         "response_5xx_share": divided(total("responses_5xx"), total("requests")),
         "client_abort_share": divided(total("client_aborts"), total("requests")),

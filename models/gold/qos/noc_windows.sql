@@ -47,6 +47,9 @@
     'origin_error_share': [
         'origin_errors', 'requests - client_aborts', 'requests - client_aborts', 'origin_errors',
     ],
+    'edge_error_share': [
+        'edge_errors', 'requests - client_aborts', 'requests - client_aborts', 'edge_errors',
+    ],
 } -%}
 {{
     config(
