@@ -1,6 +1,6 @@
 {#- The query of a model of what was usual: of each hour, cohort and metric the median of its
     windows of five minutes, end to end, in the same hour of the four weeks before; of what has not
-    been seen for so long in the day before. -#}
+    been seen for so long in the same hour of the days before; else in the day before. -#}
 {%- macro usual_values(name, windows, batches) -%}
 with
 
@@ -19,27 +19,46 @@ windows as (
 
 ),
 
-windows_beside_later_hours as (
+values_of_hours as (
+
+    select
+        hour,
+        cohort_kind,
+        cohort,
+        metric,
+        collect_list(value) as hour_values,
+        {%- for batch in batches %}
+        max({{ batch }}) as {{ batch }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from windows
+    group by hour, cohort_kind, cohort, metric
+
+),
+
+values_beside_later_hours as (
 
     select
         *,
         explode(array(
             {%- for weeks in range(1, 5) %}
-            named_struct('hour', hour + interval {{ 7 * weeks }} days, 'is_week', true),
+            named_struct('hour', hour + interval {{ 7 * weeks }} days, 'known_of', 'weeks'),
+            {%- endfor %}
+            {%- for days in range(1, 7) %}
+            named_struct('hour', hour + interval {{ days }} days, 'known_of', 'days'),
             {%- endfor %}
             {%- for hours in range(1, 25) %}
-            named_struct('hour', hour + interval {{ hours }} hours, 'is_week', false)
+            named_struct('hour', hour + interval {{ hours }} hours, 'known_of', 'day')
             {{- ',' if not loop.last }}
             {%- endfor %}
         )) as later
-    from windows
+    from values_of_hours
 
 ),
 
 hours as (
 
     select distinct hour
-    from windows
+    from values_of_hours
 
 ),
 
@@ -48,7 +67,7 @@ hours_with_news as (
     select
         hour,
         later.hour as later_hour
-    from windows_beside_later_hours
+    from values_beside_later_hours
     where
         {{ is_any_new(batches) }}
 
@@ -71,25 +90,24 @@ hours_to_form as (
 values_before as (
 
     select
-        windows_beside_later_hours.later.hour,
-        windows_beside_later_hours.cohort_kind,
-        windows_beside_later_hours.cohort,
-        windows_beside_later_hours.metric,
-        collect_list(windows_beside_later_hours.value) filter (
-            where windows_beside_later_hours.later.is_week
-        ) as values_of_weeks,
-        collect_list(windows_beside_later_hours.value) filter (
-            where not windows_beside_later_hours.later.is_week
-        ) as values_of_day,
-        {%- for batch in batches %}
-        max(windows_beside_later_hours.{{ batch }}) as {{ batch }}{{ ',' if not loop.last }}
+        values_beside_later_hours.later.hour,
+        values_beside_later_hours.cohort_kind,
+        values_beside_later_hours.cohort,
+        values_beside_later_hours.metric,
+        {%- for known_of in ('weeks', 'days', 'day') %}
+        flatten(collect_list(values_beside_later_hours.hour_values) filter (
+            where values_beside_later_hours.later.known_of = '{{ known_of }}'
+        )) as values_of_{{ known_of }},
         {%- endfor %}
-    from windows_beside_later_hours
+        {%- for batch in batches %}
+        max(values_beside_later_hours.{{ batch }}) as {{ batch }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from values_beside_later_hours
     left semi join hours_to_form
-        on windows_beside_later_hours.later.hour = hours_to_form.hour
+        on values_beside_later_hours.later.hour = hours_to_form.hour
     group by
-        windows_beside_later_hours.later.hour, windows_beside_later_hours.cohort_kind,
-        windows_beside_later_hours.cohort, windows_beside_later_hours.metric
+        values_beside_later_hours.later.hour, values_beside_later_hours.cohort_kind,
+        values_beside_later_hours.cohort, values_beside_later_hours.metric
 
 ),
 
@@ -99,8 +117,9 @@ values_chosen as (
         *,
         size(values_of_weeks) < {{ var('baseline_least_windows') }} as is_cold_start,
         case
-            when size(values_of_weeks) < {{ var('baseline_least_windows') }} then values_of_day
-            else values_of_weeks
+            when size(values_of_weeks) >= {{ var('baseline_least_windows') }} then values_of_weeks
+            when size(values_of_days) >= {{ var('baseline_least_windows') }} then values_of_days
+            else values_of_day
         end as usual_values
     from values_before
 

@@ -1,5 +1,6 @@
 {#- One row per hour, cohort and metric: what was usual before it. That is the same hour of the four
-    weeks before; of what has not been seen for so long it is the day before. -#}
+    weeks before; of what has not been seen for so long, of the days before; else it is the day
+    before. -#}
 {{
     config(
         unique_key = ['hour', 'cohort_kind', 'cohort', 'metric'],
