@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,7 +133,9 @@ def _run_stage(stage: str, scale: int) -> None:
         DbtProject(lakehouse_root()).run(*DBT)
         _send_prices(spark, BATCHES, history, history + NEW_DAYS)
     else:
-        cycles = Cycles(spark, lakehouse_root(), _stocks_only(lakehouse_root()))
+        cycles = Cycles(
+            spark, lakehouse_root(), only(lakehouse_root(), "/stocks/", ["stock_splits"])
+        )
         cycles.step()
         answer = _measure(spark, cycles, history + NEW_DAYS)
     spark.stop()
@@ -175,21 +177,26 @@ def _jobs(spark: SparkSession) -> int:
     return spark._jsc.sc().dagScheduler().numTotalJobs()
 
 
-def _stocks_only(root: Path) -> Any:
-    """The project with one use case, as the cold build has it."""
+def only(root: Path, folder: str, seeds: Iterable[str]) -> Any:
+    """The project with one use case, as the cold build has it.
+
+    Args:
+        folder: what the paths of its models have in them.
+        seeds: those it reads.
+    """
     from loaders.dbt_project import DbtProject
 
-    class Stocks(DbtProject):
+    class OneUseCase(DbtProject):
         def manifest(self) -> dict[str, Any]:
             whole = super().manifest()
             nodes = {
                 unique_id: node
                 for unique_id, node in whole["nodes"].items()
-                if "/stocks/" in node["original_file_path"] or node["name"] == "stock_splits"
+                if folder in node["original_file_path"] or node["name"] in seeds
             }
             return {**whole, "nodes": nodes}
 
-    return Stocks(root)
+    return OneUseCase(root)
 
 
 def _send_prices(spark: SparkSession, batch: int, first: int, end: int) -> None:
