@@ -88,24 +88,10 @@ def built_alerts(spark: SparkSession, model: str) -> list[Alert]:
     for result in results:
         if result.is_bad:
             raise SystemExit(f"bench: {result.problem}")
-    # One that a later one explains had been told by then.
     fired = spark.sql(f"""
-        with fired as (
-            select
-                rule, cohort, layer, severity, suppressed_by, started_at, fired_at,
-                coalesce(resolved_at, timestamp '9999-12-31') as ended_at
-            from gold.{model}
-            where fired_at is not null
-        )
-
-        select alert.rule, alert.cohort, alert.layer, alert.severity, alert.fired_at
-        from fired as alert
-        left anti join fired as cause
-            on
-                alert.suppressed_by = cause.rule
-                and alert.started_at <= cause.ended_at
-                and alert.ended_at >= cause.started_at
-                and cause.fired_at <= alert.fired_at
+        select rule, cohort, layer, severity, fired_at
+        from gold.{model}
+        where fired_at is not null and suppressed_by is null
     """).collect()
     return [Alert(*row[:4], row["fired_at"].astimezone(UTC)) for row in fired]
 

@@ -177,7 +177,7 @@ explanations as (
 ),
 
 -- of a whole (all viewers, or a game) and a part that explains it the part is told of, else the
--- whole is
+-- whole is; what fired earlier has been told, and its end will be
 suppressions_of_one_metric as (
 
     select
@@ -192,7 +192,7 @@ suppressions_of_one_metric as (
             suppressed.metric = other.metric
             and suppressed.game <=> other.game
             and suppressed.started_at <= other.cleared_at
-            and suppressed.cleared_at >= other.started_at
+            and suppressed.fired_at >= other.fired_at
             and (
                 (
                     suppressed.is_whole
@@ -225,7 +225,7 @@ suppressions_by_causes as (
             explanations.explained_by = other.rule
             and suppressed.game <=> other.game
             and suppressed.started_at <= other.cleared_at
-            and suppressed.cleared_at >= other.started_at
+            and suppressed.fired_at >= other.fired_at
 
 ),
 
