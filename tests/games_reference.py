@@ -127,6 +127,71 @@ def players_daily(events: Sequence[Event]) -> set[tuple]:
     return found
 
 
+def player_profile(events: Sequence[Event]) -> dict[tuple[date, str], tuple]:
+    """(day, player) → what PROFILE names, of events before the day, within a week of playing."""
+    by_day: dict[str, dict[date, list[Event]]] = defaultdict(lambda: defaultdict(list))
+    for event in events:
+        if "player_id" in event and event["event_type"] != "iap_refund":
+            by_day[event["player_id"]][event["at"].date()].append(event)
+    newest = max(day for days in by_day.values() for day in days)
+    found = {}
+    for player, days in by_day.items():
+        first = min(days)
+        for offset in range(1, (newest - first).days + 1):
+            day = first + timedelta(days=offset)
+            ago = {n: days[day - timedelta(days=n)] for n in range(1, 29)}
+            ago = {n: some for n, some in ago.items() if some}
+            if min(ago, default=8) <= 7:
+                found[day, player] = (min(ago), offset, *_profile(ago))
+    return found
+
+
+PROFILE = (
+    "days_since_played, tenure_days, active_days_7, active_days_7_before, active_days_28,"
+    " sessions_7, sessions_28, sessions_of_last_day, events_7, levels_completed_7, levels_failed_7,"
+    " levels_quit_7, matches_7, matchmakings_7, offers_shown_7, offers_refused_7, purchases_7,"
+    " payments_failed_7, ads_7, crashes_7, purchases_28, levels_failed_of_last_day,"
+    " round(waited_s_7, 3)"
+)
+
+
+def _profile(ago: Mapping[int, list[Event]]) -> tuple:
+    """By how many days ago → the events of that day."""
+    week = [event for n, some in ago.items() if n <= 7 for event in some]
+    month = [event for some in ago.values() for event in some]
+    last = ago[min(ago)]
+
+    def ends(some: Sequence[Event], result: str, event_type: str = "level_end") -> int:
+        return sum(each["event_data"].get("result") == result for each in _of(some, event_type))
+
+    def sessions_of(days: Iterable[list[Event]]) -> int:
+        return sum(len({e["session_id"] for e in some if "session_id" in e}) for some in days)
+
+    waits = [each["event_data"].get("wait_s", 0) for each in _of(week, "matchmaking_result")]
+    errors = _of(week, "client_error")
+    return (
+        sum(n <= 7 for n in ago),
+        sum(7 < n <= 14 for n in ago),
+        len(ago),
+        sessions_of(some for n, some in ago.items() if n <= 7),
+        sessions_of(ago.values()),
+        sessions_of([last]),
+        len(week),
+        *(ends(week, result) for result in ("completed", "failed", "quit")),
+        len(_of(week, "match_start")),
+        len(waits),
+        len(_of(week, "offer_shown")),
+        ends(week, "dismissed", "offer_result"),
+        len(_of(week, "iap_purchase")),
+        len(_of(week, "iap_failed")),
+        len(_of(week, "ad_impression")),
+        sum(each["event_data"].get("severity") == "crash" for each in errors),
+        len(_of(month, "iap_purchase")),
+        ends(last, "failed"),
+        round(sum(waits), 3),
+    )
+
+
 def retention_cohorts(events: Sequence[Event]) -> set[tuple]:
     """(cohort, day number, players, active players)."""
     days = active_days(events)

@@ -167,6 +167,16 @@ def test_cohorts_are_retained_as_in_the_reference(
     assert rows(spark, query) == Counter(games.retention_cohorts(once))
 
 
+def test_players_are_profiled_by_what_was_known_when_a_day_began(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    query = f"select profile_date, player_id, {games.PROFILE} from gold.player_profile"
+    found = {(day, player): tuple(row) for day, player, *row in spark.sql(query).collect()}
+    assert found == games.player_profile(once)
+    days = {day for day, _ in found}
+    assert len(days) >= PLAN.days - 1
+
+
 def test_revenue_is_that_of_the_reference(
     spark: Any, built: None, once: list[games.Event], played: tuple[Simulation, list[games.Event]]
 ) -> None:

@@ -8,6 +8,19 @@
         access = 'protected'
     )
 }}
+{%- set counts = {
+    'levels_completed': "event_type = 'level_end' and signals.result = 'completed'",
+    'levels_failed': "event_type = 'level_end' and signals.result = 'failed'",
+    'levels_quit': "event_type = 'level_end' and signals.result = 'quit'",
+    'matches': "event_type = 'match_start'",
+    'matchmakings': "event_type = 'matchmaking_result'",
+    'offers_shown': "event_type = 'offer_shown'",
+    'offers_refused': "event_type = 'offer_result' and signals.result = 'dismissed'",
+    'purchases': "event_type = 'iap_purchase'",
+    'payments_failed': "event_type = 'iap_failed'",
+    'ads': "event_type = 'ad_impression'",
+    'crashes': "event_type = 'client_error' and signals.severity = 'crash'",
+} %}
 
 with
 
@@ -55,6 +68,11 @@ game_player_days as (
         max(event_at) as last_event_at,
         count(distinct session_id) as sessions,
         count(*) as events,
+        {%- for name, condition in counts.items() %}
+        count_if({{ condition }}) as {{ name }},
+        {%- endfor %}
+        coalesce(sum(signals.wait_s) filter (where event_type = 'matchmaking_result'), 0)
+            as waited_s,
         min(case when event_type = 'player_registered' then event_at end) as registered_at,
         min_by(platform, struct(event_at, event_id)) as platform,
         min_by(country, struct(event_at, event_id)) as country,
