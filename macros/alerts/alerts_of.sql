@@ -173,6 +173,7 @@ explanations as (
         rule,
         explode(split(explained_by, ' ')) as explained_by
     from rules
+    where explained_by <> 'none'
 
 ),
 

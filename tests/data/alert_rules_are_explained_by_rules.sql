@@ -19,6 +19,7 @@ explanations as (
         rule,
         explode(split(explained_by, ' ')) as cause
     from rules
+    where explained_by <> 'none'
 
 ),
 
