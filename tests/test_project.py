@@ -379,6 +379,24 @@ def test_seeds_are_typed_and_keep_to_what_session_mode_loads_right(manifest: Any
     assert wrong == []
 
 
+def test_rules_are_explained_by_rules_of_their_domain_and_never_by_each_other() -> None:
+    """Of two that explain each other nobody would be told."""
+    with (PROJECT_ROOT / "seeds" / "alert_rules.csv").open() as file:
+        rules = list(csv.DictReader(file))
+    causes = {
+        (rule["domain"], rule["rule"]): {
+            (rule["domain"], cause) for cause in rule["explained_by"].split() if cause != "none"
+        }
+        for rule in rules
+    }
+    unknown = {rule: some - causes.keys() for rule, some in causes.items() if some - causes.keys()}
+    assert unknown == {}
+    mutual = {
+        (rule, cause) for rule, some in causes.items() for cause in some if rule in causes[cause]
+    }
+    assert mutual == set()
+
+
 def test_exposures_rest_on_tables_and_say_who_looks(manifest: Any) -> None:
     wrong = [
         exposure.name

@@ -178,7 +178,7 @@ class Lakehouse:
             for table in tables:
                 spark.sql(f"drop table if exists {schema}.{table}")
         create_tables(spark)
-        append_records(spark, "ip_ranges", "ranges", range_records(), 0)
+        append_records(spark, "ip_ranges", "ranges", range_records("test"), 0)
         events = list(service.events)
         Random(2).shuffle(events)
         self.late_id = self._request_of_a_late_row()
