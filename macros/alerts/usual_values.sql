@@ -118,7 +118,8 @@ values_chosen as (
         size(values_of_weeks) < {{ var('baseline_least_windows') }} as is_cold_start,
         case
             when size(values_of_weeks) >= {{ var('baseline_least_windows') }} then values_of_weeks
-            when size(values_of_days) >= {{ var('baseline_least_windows') }} then values_of_days
+            -- one day alone says little of how far values lie from each other
+            when size(values_of_days) >= {{ 3 * var('baseline_least_windows') }} then values_of_days
             else values_of_day
         end as usual_values
     from values_before
