@@ -55,16 +55,31 @@ dates_of_games as (
 
 ),
 
+profiled_dates as (
+
+    {% if is_incremental() -%}
+    select distinct
+        game_id,
+        profile_date
+    from {{ this }}
+    {%- else -%}
+    select
+        game_id,
+        profile_date
+    from dates_of_games
+    where false
+    {%- endif %}
+
+),
+
 new_dates as (
 
     select dates_of_games.*
     from dates_of_games
-    {%- if is_incremental() %}
-    left anti join {{ this }} as profiled
+    left anti join profiled_dates
         on
-            dates_of_games.game_id = profiled.game_id
-            and dates_of_games.profile_date = profiled.profile_date
-    {%- endif %}
+            dates_of_games.game_id = profiled_dates.game_id
+            and dates_of_games.profile_date = profiled_dates.profile_date
 
 ),
 
@@ -148,9 +163,9 @@ days_before as (
         on
             profiles_to_form.game_id = player_days.game_id
             and profiles_to_form.player_id = player_days.player_id
-            and player_days.activity_date < profiles_to_form.profile_date
-            and player_days.activity_date
-            >= date_sub(profiles_to_form.profile_date, {{ window_days }})
+            and profiles_to_form.profile_date > player_days.activity_date
+            and date_sub(profiles_to_form.profile_date, {{ window_days }})
+            <= player_days.activity_date
 
 ),
 
