@@ -34,6 +34,10 @@ MODELS = ("live_ingestion", "live_prices", "live_quarantine")
 EVENTS_PER_SECOND, HELD_PER_SECOND = 520, 500
 WARM_UP_S = 45
 TRIGGER_S = 0.5
+# The feeds' default is 10; what they take from the live models on two cores, they take as often.
+FEEDS_TRIGGER_S = 3
+# Spark keeps a query's last hundred batches; to read them is work beside what is measured.
+LOOK_S = 15
 GOALS_S = {"p50": (0.5, 2.0), "p99": (0.99, 5.0)}
 
 # version → (seconds since the epoch, rows)
@@ -63,7 +67,9 @@ def _measure(minutes: float, landing: Path) -> None:
     models = [
         replace(model, trigger_seconds=TRIGGER_S) for model in _models() if model.name in MODELS
     ]
-    feeds = [read_feeds()[name].model_copy(update={"trigger_seconds": 1}) for name in FEEDS]
+    feeds = [
+        read_feeds()[name].model_copy(update={"trigger_seconds": FEEDS_TRIGGER_S}) for name in FEEDS
+    ]
     watch = Watch()
     with _producing(landing):
         loading = [start(spark, feed, lambda _: None, once=False) for feed in feeds]
@@ -71,7 +77,7 @@ def _measure(minutes: float, landing: Path) -> None:
         began = time.time()
         ends = began + WARM_UP_S + minutes * 60
         while time.time() < ends:
-            threading.Event().wait(2)
+            threading.Event().wait(LOOK_S)
             watch.look(following)
         ended = time.time()
         for model, query in following.items():

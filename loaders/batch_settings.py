@@ -11,25 +11,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pyspark.sql import SparkSession
 
 # From so many bytes on, as they lie in files, a batch is worth compiling and replanning.
 LARGE_BATCH_BYTES = 8 << 20
 
-# name: (for a small batch, for a large one)
-BATCH_SETTINGS = {
+# name: (for a small batch, for a large one); None: Spark's own
+BATCH_SETTINGS: Mapping[str, tuple[str | None, str | None]] = {
     "spark.sql.adaptive.enabled": ("false", "true"),
     "spark.sql.codegen.wholeStage": ("false", "true"),
     "spark.sql.codegen.factoryMode": ("NO_CODEGEN", "FALLBACK"),
+    # A scan is a task a 128 MB, and not one a core at least: each of Delta's log, which every new
+    # version costs, writes the code of its reader anew, a tenth of all CPU of small batches.
+    "spark.sql.leafNodeDefaultParallelism": ("1", None),
 }
 
 
 def suit_batch(spark: SparkSession, size_bytes: int) -> None:
     """Set the session, which should be the batch's own, for so many bytes."""
     for name, values in BATCH_SETTINGS.items():
-        spark.conf.set(name, values[size_bytes >= LARGE_BATCH_BYTES])
+        put_setting(spark, name, values[size_bytes >= LARGE_BATCH_BYTES])
 
 
 @contextmanager
@@ -41,7 +44,12 @@ def suited_to_batch(spark: SparkSession, size_bytes: int) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            if value is None:
-                spark.conf.unset(name)
-            else:
-                spark.conf.set(name, value)
+            put_setting(spark, name, value)
+
+
+def put_setting(spark: SparkSession, name: str, value: str | None) -> None:
+    """Set one of a session's settings; None: to what Spark was started with."""
+    if value is None:
+        spark.conf.unset(name)
+    else:
+        spark.conf.set(name, value)

@@ -13,12 +13,16 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from loaders.batch_settings import BATCH_SETTINGS
+import pyarrow.compute as pc
+
+from loaders.batch_settings import BATCH_SETTINGS, put_setting
 from loaders.causes import brief_errors
 from loaders.conflicts import retry_conflicts
 from loaders.live_listener import LiveListener
@@ -29,6 +33,7 @@ from loaders.outbox import ensure_outbox, put_messages
 from loaders.session import ConfigurationError, lakehouse_root
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
@@ -169,24 +174,62 @@ def _batch_writer(
     model: LiveModel, start: StartPoint, report: Callable[[LiveBatch | LiveNotice], None]
 ) -> Callable[[DataFrame, int], None]:
     """A foreachBatch function that merges a batch's rows into the model's table."""
+    # After a rest the first batch may have years of rows; those that follow it closely are small.
+    is_first = True
 
     def write(batch: DataFrame, batch_id: int) -> None:
+        nonlocal is_first
         with brief_errors():
             report(written(batch, batch_id))
+        is_first = False
 
     def written(batch: DataFrame, batch_id: int) -> LiveBatch:
         started = time.monotonic()
-        session = batch.sparkSession
-        query_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
-        rows = _after(batch, model, start.complete_after).persist()
-        try:
-            count, messages = _write(model, start, rows, query_id, batch_id)
-        finally:
-            rows.unpersist()
+        query_id = batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
+        rows = _after(batch, model, start.complete_after)
+        with _gathered(rows, model, may_be_large=is_first) as gathered:
+            count, messages = _write(model, start, gathered, query_id, batch_id)
         seconds = round(time.monotonic() - started, 3)
         return LiveBatch(model.name, query_id, batch_id, count, messages, seconds)
 
     return write
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """A batch's rows, which are computed and may be read again; how many; between which times."""
+
+    rows: DataFrame
+    count: int
+    smallest: str
+    greatest: str
+
+
+@contextmanager
+def _gathered(rows: DataFrame, model: LiveModel, *, may_be_large: bool) -> Iterator[_Gathered]:
+    """Compute a batch's rows: few become a local relation, in one job; many are kept by Spark."""
+    from pyspark.sql import functions as F
+
+    extent = [F.expr(f"{end}({model.prune_by})").alias(end) for end in ("min", "max")]
+    kept = rows.persist() if may_be_large else rows
+    try:
+        if may_be_large and (count := kept.count()) > _SMALL_ROWS:
+            smallest, greatest = (column[0] for column in kept.agg(*extent).toArrow().columns)
+            yield _Gathered(kept, count, _wall_time(smallest), _wall_time(greatest))
+            return
+        table = kept.toArrow()
+        ends = pc.min_max(table[model.prune_by])
+        local = rows.sparkSession.createDataFrame(table, rows.schema)
+        yield _Gathered(local, len(table), _wall_time(ends["min"]), _wall_time(ends["max"]))
+    finally:
+        if may_be_large:
+            kept.unpersist()
+
+
+def _wall_time(value: pa.Scalar) -> str:
+    """As the session's clock shows it, which is how it reads the literals of a statement."""
+    at = value.as_py()
+    return str(at.replace(tzinfo=None) if isinstance(at, datetime) else at)
 
 
 def _after(rows: DataFrame, model: LiveModel, micros: int | None) -> DataFrame:
@@ -199,37 +242,28 @@ def _after(rows: DataFrame, model: LiveModel, micros: int | None) -> DataFrame:
 
 
 def _write(
-    model: LiveModel, start: StartPoint, rows: DataFrame, query_id: str, batch_id: int
+    model: LiveModel, start: StartPoint, batch: _Gathered, query_id: str, batch_id: int
 ) -> tuple[int, int]:
     """Bring a batch into the model's table and its messages into the outbox; how many of each."""
-    from pyspark.sql import functions as F
-
-    extent = rows.agg(
-        F.count("*").alias("rows"),
-        *(F.expr(f"cast({end}({model.prune_by}) as string)").alias(end) for end in ("min", "max")),
-    ).first()
-    if not extent["rows"]:
+    if not batch.count:
         return 0, 0
-    session = rows.sparkSession
-    is_small = extent["rows"] <= _SMALL_ROWS
-    _tune(session, is_small=is_small)
-    if is_small:
-        rows = session.createDataFrame(rows.toArrow(), rows.schema)
-    rows.createOrReplaceTempView("batch")
+    session = batch.rows.sparkSession
+    _tune(session, is_small=batch.count <= _SMALL_ROWS)
+    batch.rows.createOrReplaceTempView("batch")
     names = ", ".join(f"`{column.name}`" for column in model.columns)
     if start.replaces and batch_id == 0:
         statement = f"insert overwrite {model.relation} ({names}) select {names} from batch"
     else:
-        statement = _merge(model, extent["min"], extent["max"])
+        statement = _merge(model, batch.smallest, batch.greatest)
     retry_conflicts(lambda: session.sql(statement))
     # After the table, so that who hears of a row finds it.
-    news = _after(rows, model, start.told_after)
-    return extent["rows"], put_messages(news, model, query_id, batch_id)
+    news = _after(batch.rows, model, start.told_after)
+    return batch.count, put_messages(news, model, query_id, batch_id)
 
 
 def _tune(session: SparkSession, *, is_small: bool) -> None:
     for name, (small, large) in _SETTINGS.items():
-        session.conf.set(name, small if is_small else large)
+        put_setting(session, name, small if is_small else large)
     cores = session.sparkContext.defaultParallelism
     session.conf.set(_PARTITIONS, "1" if is_small else str(cores))
 

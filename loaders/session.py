@@ -99,7 +99,9 @@ def spark_settings(*, resident: bool = False) -> dict[str, str]:
         options = settings["spark.driver.extraJavaOptions"]
         for of_short_runs in (QUICK_COMPILER, SIMPLE_COLLECTOR):
             options = options.replace(of_short_runs, "")
-        settings["spark.driver.extraJavaOptions"] = f"{options} {LARGE_REGIONS}"
+        # G1 else enlarges the heap for ten minutes, by collections that hold everything up.
+        whole_heap = f"-Xms{settings['spark.driver.memory']}"
+        settings["spark.driver.extraJavaOptions"] = f"{options} {LARGE_REGIONS} {whole_heap}"
     return settings
 
 
