@@ -79,6 +79,7 @@ def spark(root: Path, aws: Any) -> Iterator[Any]:
     session.conf.set("spark.sql.codegen.wholeStage", "false")
     session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     session.conf.set("spark.sql.adaptive.enabled", "false")
+    session.conf.set("spark.sql.leafNodeDefaultParallelism", "1")
     session.conf.set("spark.sql.shuffle.partitions", "1")
     yield session
     session.stop()
