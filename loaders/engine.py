@@ -38,7 +38,7 @@ from loaders.page import EngineStatus
 from loaders.ports import HTTP_PORT, THRIFT_PORT, port_from_environment, require_usable
 from loaders.publish import Publisher
 from loaders.run import finish_interrupted_replay, kind_of_feed, start
-from loaders.session import ConfigurationError, get_spark, prepare_root
+from loaders.session import ANSWER_BY_STATISTICS, ConfigurationError, get_spark, prepare_root
 from loaders.status import feed_status
 from loaders.tasks import RUNNING, STARTING, Step, Stream, Supervisor, Task, TaskStatus
 from loaders.thrift import serving_sql, sql_settings
@@ -178,6 +178,8 @@ class Engine:
         with ExitStack() as stack:
             stack.enter_context(serving_page(self._root.http_port, self.status))
             self._spark = get_spark(resident=True, settings=sql_settings(self._root.thrift_port))
+            # dbt's session: a model's cursor is the greatest value of a column of its table
+            self._spark.conf.set(ANSWER_BY_STATISTICS, "true")
             stack.callback(self._end_spark)
             if process := self._jvm():
                 self._root.note_jvm(process.pid)

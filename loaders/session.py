@@ -30,6 +30,9 @@ QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 SIMPLE_COLLECTOR = "-XX:+UseParallelGC"
 # What takes half a region is put among what is old, and begins a marking of the whole heap.
 LARGE_REGIONS = "-XX:G1HeapRegionSize=8m"
+# Where HiveServer2 makes the sessions, Delta may not answer from statistics: it takes dates for
+# java.sql.Date there, which they are not, and `select max(day)` fails (tests/adapter).
+ANSWER_BY_STATISTICS = "spark.databricks.delta.optimizeMetadataQuery.enabled"
 
 
 class ConfigurationError(Exception):
@@ -117,9 +120,10 @@ _OF_A_PROCESS = (
 
 def cluster_settings() -> dict[str, str]:
     """What a Spark Thrift server in a cluster needs of the `local` target's settings."""
-    return {
+    kept = {
         key: value for key, value in spark_settings().items() if not key.startswith(_OF_A_PROCESS)
     }
+    return kept | {ANSWER_BY_STATISTICS: "false"}
 
 
 def _submitted_settings() -> dict[str, str]:

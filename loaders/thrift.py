@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from loaders.ports import HOST
+from loaders.session import ANSWER_BY_STATISTICS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -18,6 +19,7 @@ def sql_settings(port: int) -> dict[str, str]:
         "spark.hadoop.hive.server2.thrift.bind.host": HOST,
         "spark.hadoop.hive.server2.thrift.port": str(port),
         "spark.hadoop.hive.server2.logging.operation.enabled": "false",
+        ANSWER_BY_STATISTICS: "false",
     }
 
 

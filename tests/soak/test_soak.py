@@ -42,6 +42,7 @@ class Reader(threading.Thread):
         self.stop = threading.Event()
         self.answers = 0
         self.rows = 0
+        self.newest: str | None = None
         self.complaints: list[str] = []
 
     def run(self) -> None:
@@ -59,6 +60,8 @@ class Reader(threading.Thread):
                     "from gold.priceWithFundamentals"
                 )
                 rows, keys = cursor.fetchone()
+                cursor.execute("select max(price_date) from gold.priceWithFundamentals")
+                self.newest = cursor.fetchone()[0]
                 if rows != keys:
                     self.complaints.append(f"{rows} rows of {keys} keys")
                 if rows < self.rows:
@@ -203,6 +206,7 @@ def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
     reader.join()
     assert reader.complaints == []
     assert reader.answers > 0
+    assert str(reader.newest) == str(max(day for _, day in gold(engine.root)))
     assert engine.get("healthz").startswith(("ok", "degraded"))
     assert engine.terminate() == 0
 
