@@ -40,7 +40,6 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self._engine = engine
         self.stop = threading.Event()
-        self.answers = 0
         self.rows = 0
         self.newest: str | None = None
         self.complaints: list[str] = []
@@ -67,7 +66,6 @@ class Reader(threading.Thread):
                 if rows < self.rows:
                     self.complaints.append(f"{self.rows} rows, then {rows}")
                 self.rows = rows
-                self.answers += 1
 
 
 class DbtUser(threading.Thread):
@@ -205,7 +203,6 @@ def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
     reader.stop.set()
     reader.join()
     assert reader.complaints == []
-    assert reader.answers > 0
     assert str(reader.newest) == str(max(day for _, day in gold(engine.root)))
     assert engine.get("healthz").startswith(("ok", "degraded"))
     assert engine.terminate() == 0
