@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up dashboard test lint docs bench faults soak lock clean distclean
+.PHONY: help setup demo demo-ml up dashboard mlflow test lint docs bench faults soak lock clean distclean
 PYTHON := .venv/bin/python
 ROOT := $(or $(LAKEHOUSE_ROOT),lakehouse)
 
 help: ## show these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ## create the environment; does only what is missing
 	@command -v python3 >/dev/null || { echo 'setup: no python3 found: install Python 3.11 or newer' >&2; exit 1; }; python3 scripts/setup.py
@@ -12,11 +12,18 @@ setup: ## create the environment; does only what is missing
 demo: setup ## produce data, load it, build every table, show them (ONLY=stocks: one use case)
 	@$(PYTHON) -m demo $(if $(ONLY),--only $(ONLY))
 
+demo-ml: setup ## foretell who leaves a game: train, gate, register, score (in ./lakehouse-ml)
+	@LAKEHOUSE_ROOT=$(or $(LAKEHOUSE_ROOT),lakehouse-ml) $(PYTHON) -m demo.ml
+
 up: setup ## start the engine, with an AWS on this machine and producers that keep sending
 	@exec $(PYTHON) -m demo.up
 
 dashboard: setup ## show it in a browser: http://127.0.0.1:8050 (DASHBOARD_PORT=…)
 	@exec $(PYTHON) -m dashboard
+
+mlflow: setup ## show runs and versions of models in a browser: http://127.0.0.1:5000 (MLFLOW_PORT=…)
+	@test -f $(ROOT)/ml/mlflow.db || { echo 'mlflow: nothing is trained in $(ROOT): .venv/bin/python -m loaders ml train player_churn' >&2; exit 1; }
+	@MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true exec $(PYTHON) -m mlflow server --host 127.0.0.1 --port $(or $(MLFLOW_PORT),5000) --workers 1 --backend-store-uri sqlite:///$(abspath $(ROOT))/ml/mlflow.db
 
 test: setup ## run every test, those that need Spark in one process, the others beside it
 	@$(PYTHON) -m pytest -n 2 --durations 15
@@ -40,7 +47,7 @@ lock: setup ## renew the lock files (UPGRADE=1: to the newest versions allowed)
 	@$(PYTHON) scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 clean: ## remove what runs wrote, ./lakehouse with it
-	@rm -rf lakehouse lakehouse-vault target logs dbt_packages metastore_db spark-warehouse derby.log .pytest_cache .ruff_cache .hypothesis .user.yml && find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf lakehouse lakehouse-ml lakehouse-vault target logs dbt_packages metastore_db spark-warehouse derby.log .pytest_cache .ruff_cache .hypothesis .user.yml && find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment too
 	@rm -rf .venv .venv-aws jars

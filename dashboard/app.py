@@ -57,6 +57,7 @@ TITLES = {
     "/live": "Live",
     "/player": "Player",
     "/games": "Games",
+    "/models": "Models",
     "/stocks": "Stocks",
 }
 

@@ -6,6 +6,7 @@ import json
 from calendar import timegm
 from datetime import timedelta
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from dashboard.metrics import ALL, show
 from dashboard.stock_chart import layout as stock_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from dashboard.lakehouse import Row
@@ -368,6 +369,53 @@ def game_days(rows: Sequence[Row], scheme: Scheme) -> Column:
             )
         plots.append(plot)
     plots[1].x_range = plots[0].x_range
+    return column(*plots, sizing_mode="stretch_width")
+
+
+def quality(
+    curves: Mapping[tuple[str, str], Sequence[Row]], models: Sequence[str], scheme: Scheme
+) -> Column:
+    """Reliability of each model, and below it the gains beside those of its baseline.
+
+    Args:
+        curves: points with x and y, 0 to 1, by model and curve, as bronze.model_curves has them.
+        models: those that are drawn.
+        scheme: the colours.
+    """
+    colours = (scheme.line, scheme.good, scheme.second)
+    plots = []
+    for of, x_label, y_label in (
+        ("reliability", "foretold", "came"),
+        ("gains", "looked at, highest scores first", "found"),
+    ):
+        plot = _figure(260, x_axis_type="linear", x_range=Range1d(0, 1), y_range=Range1d(0, 1.02))
+        plot.xaxis.axis_label, plot.yaxis.axis_label = x_label, y_label
+        plot.xaxis.formatter = plot.yaxis.formatter = NumeralTickFormatter(format="0%")
+        plot.line((0, 1), (0, 1), color=scheme.usual, line_dash="dotted")
+        for model, colour in zip(models, cycle(colours)):
+            for curve, dash in ((of, "solid"), (f"{of}_of_baseline", "dashed")):
+                points = curves.get((model, curve))
+                if not points:
+                    continue
+                begin = [0.0] if of == "gains" else []
+                data = {axis: begin + [point[axis] for point in points] for axis in "xy"}
+                source = ColumnDataSource(data)
+                is_baseline = curve != of
+                plot.line(
+                    "x",
+                    "y",
+                    source=source,
+                    color=colour,
+                    line_dash=dash,
+                    line_width=1 if is_baseline else 2,
+                    legend_label=f"{model}, baseline" if is_baseline else model,
+                )
+                dots = plot.scatter("x", "y", source=source, color=colour, size=4)
+                tooltips = [(x_label, "@x{0.0%}"), (y_label, "@y{0.0%}")]
+                plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltips))
+        plot.legend.orientation = "horizontal"
+        plot.add_layout(plot.legend[0], "above")
+        plots.append(plot)
     return column(*plots, sizing_mode="stretch_width")
 
 

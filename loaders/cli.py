@@ -30,6 +30,7 @@ from loaders.ip_ranges import (
 )
 from loaders.journal import live_progress
 from loaders.kinds import kind_of
+from loaders.ml.commands import ml
 from loaders.printable import printable
 from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
@@ -88,6 +89,7 @@ def cli() -> None:
     python -m loaders alerts follow QUEUE_URL  print alerts as they come, act on them
     python -m loaders ip-ranges                countries and networks of addresses, for ip_ranges
     python -m loaders ingest                   take events of game servers over HTTP
+    python -m loaders ml train MODEL           foretell from gold: train, judge, promote, score
     python -m loaders vault show PLAYER        personal data of players: show, export, erase …
 
     Everything is written under LAKEHOUSE_ROOT (default ./lakehouse). Credentials and endpoints
@@ -98,6 +100,7 @@ def cli() -> None:
 
 cli.add_command(alerts)
 cli.add_command(ingest)
+cli.add_command(ml)
 cli.add_command(vault)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")

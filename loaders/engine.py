@@ -33,6 +33,7 @@ from loaders.live_models import ToldModel, told_models
 from loaders.lock import RootInUseError, locked
 from loaders.maintenance import Dbt, delta_tables, run_due
 from loaders.memory import resident_bytes
+from loaders.ml.step import Scoring
 from loaders.outbox import ensure_outbox, put_told
 from loaders.page import EngineStatus
 from loaders.ports import HTTP_PORT, THRIFT_PORT, port_from_environment, require_usable
@@ -263,10 +264,12 @@ class Engine:
 
     def _start_steps(self) -> None:
         cycles = self.cycles
+        scoring = Scoring(self._spark.newSession(), self._root.path)
         self._supervisor.start(
             [
                 Step("cycle", "cycle", self._cycle, LOOK_PAUSE_S),
                 Step("check", "check", cycles.check, LOOK_PAUSE_S),
+                Step("score", "score", scoring.step, LOOK_PAUSE_S),
                 Step("maintenance", "maintenance", self._maintain, MAINTENANCE_PAUSE_S),
             ]
         )

@@ -10,8 +10,9 @@ from typing import Any
 _KEEPS_NO_ROWS = ("view", "ephemeral")
 # Live models are written by their own streaming queries.
 STREAM = "stream"
-# The source of what loaders note of every feed: it has news whenever any of them has.
-_NOTES_OF_LOADERS = "bronze_loaders"
+# Sources of what is noted of every feed, and of what is foretold of any: they have news whenever
+# one of the feeds has.
+_OF_ANY_FEED = ("bronze_loaders", "bronze_ml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def graph_of(manifest: Mapping[str, Any], idle: Collection[str] = ()) -> Graph:
 
     Args:
         idle: tables that nobody writes now, as schema.name in lower case. What stands on them
-            alone, or on them and on the loaders' notes, is left out.
+            alone, or on them and on the notes of any feed, is left out.
     """
     children = manifest["child_map"]
     kept_by = {
@@ -74,7 +75,7 @@ def graph_of(manifest: Mapping[str, Any], idle: Collection[str] = ()) -> Graph:
             return set().union(*(reached(each, children, kept_by) for each in of))
 
         sources = manifest["sources"]
-        notes = {each for each in sources if sources[each]["source_name"] == _NOTES_OF_LOADERS}
+        notes = {each for each in sources if sources[each]["source_name"] in _OF_ANY_FEED}
         waiting = {each for each in sources if tables[each] in idle}
         # notes alone wake no model that waits for a feed
         below = below_all(sources.keys() - waiting - notes) | (

@@ -15,6 +15,7 @@ NEEDS_SPARK = (
     "tests/adapter/",
     "tests/pipeline/",
     "tests/demo/test_demo.py",
+    "tests/ml/test_scoring.py",
     "tests/test_readme.py",
 )
 IN_PROCESSES_OF_THEIR_OWN = "tests/faults/"

@@ -13,6 +13,8 @@ import yaml
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 LOADERS_SOURCE = "bronze_loaders"
+# Sources that no feed fills.
+NO_FEEDS = (LOADERS_SOURCE, "bronze_ml")
 
 # Models with a window, join or case that need no unit test, each with its reason.
 NO_UNIT_TEST: dict[str, str] = {}
@@ -304,7 +306,7 @@ def test_every_feed_has_a_source_of_its_name_in_snake_case(manifest: Any) -> Non
         source.identifier: source.config.meta.get("feed")
         or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", source.identifier).lower()
         for source in manifest.sources.values()
-        if source.source_name != LOADERS_SOURCE and source.schema == "bronze"
+        if source.source_name not in NO_FEEDS and source.schema == "bronze"
     }
     written = {
         table: name for name, feed in read_feeds().items() for table in destination_of(feed).tables
@@ -317,6 +319,8 @@ def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -
     from loaders.destinations import destination_of
     from loaders.feeds import read_feeds
     from loaders.kinds import kind_of
+    from loaders.ml.definitions import definitions
+    from loaders.ml.tables import OF_ALL_MODELS, scores_columns, scores_table
 
     def columns(ddl: str) -> dict[str, str]:
         return dict(part.split() for part in ddl.split(","))
@@ -326,6 +330,11 @@ def test_bronze_sources_have_the_columns_that_the_loaders_write(manifest: Any) -
         "quarantine": columns(bronze.QUARANTINE_COLUMNS),
         "outbox": columns(outbox.OUTBOX_COLUMNS),
         "deliveries": columns(outbox.DELIVERIES_COLUMNS),
+        **{table: columns(ddl) for table, ddl in OF_ALL_MODELS.items()},
+        **{
+            scores_table(each).removeprefix("bronze."): columns(scores_columns(each))
+            for each in definitions().values()
+        },
     }
     extracted = {}
     for feed in read_feeds().values():
@@ -355,7 +364,7 @@ def test_bronze_sources_are_clustered_as_the_loaders_create_them(manifest: Any) 
     declared = {
         source.identifier: source.config.meta["clustered_by"]
         for source in manifest.sources.values()
-        if source.schema == "bronze" and source.source_name != LOADERS_SOURCE
+        if source.schema == "bronze" and source.source_name not in NO_FEEDS
     }
     created = {
         table: feed.clustered_by

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dashboard.content import Content
 from dashboard.lakehouse import MissingTable, tables_of
-from dashboard.panels import cdn, feeds, games, live, places, playback, stocks, viewer
+from dashboard.panels import cdn, feeds, games, live, models, places, playback, stocks, viewer
 from dashboard.question import Question
 
 log = logging.getLogger(__name__)
@@ -191,6 +191,30 @@ PANELS = {
         ("games", "game_economy"),
         games.economy,
     ),
+    "model_versions": Panel(
+        "Versions",
+        "What was trained, how good it was, and which version scores.",
+        ("model_versions",),
+        models.versions,
+    ),
+    "model_quality": Panel(
+        "Quality",
+        "Of versions in use: what was foretold beside what came, and what the first tenths find.",
+        ("model_curves",),
+        models.quality,
+    ),
+    "players_at_risk": Panel(
+        "Players at risk",
+        "Who may leave on the newest day, may be kept, and what happened to them.",
+        ("players_at_risk",),
+        models.at_risk,
+    ),
+    "model_drift": Panel(
+        "Drift of churn",
+        "How far the players of now are from those that the version was judged on.",
+        ("model_drift",),
+        models.drift,
+    ),
 }
 # The pages, and their panels in order.
 PAGES = {
@@ -223,5 +247,6 @@ PAGES = {
         "game_levels",
         "game_economy",
     ),
+    "/models": ("model_versions", "players_at_risk", "model_quality", "model_drift"),
     "/stocks": ("tickers", "live_prices", "stock"),
 }

@@ -1,7 +1,8 @@
 {#- Creates every bronze table that is declared as a source and not in the metastore, so that a
     build on an empty lakehouse is green. With its location named, a table whose files are there
     is registered (Delta refuses that to a table without one). Of a feed with many tables, which its
-    loader creates, only those are that something in this run reads. -#}
+    loader creates, and of what models of machine learning write, only those are that something in
+    this run reads. -#}
 {%- macro ensure_bronze_tables() -%}
     {%- set needed_by = ['run', 'build', 'test', 'docs', 'generate', 'snapshot'] -%}
     {%- if execute and not var('settled') and flags.WHICH in needed_by -%}
@@ -15,7 +16,8 @@
             {%- do read.extend(node.depends_on.nodes) -%}
         {%- endfor -%}
         {%- for source in graph.sources.values() | sort(attribute='unique_id')
-            if not source.meta.get('feed') or source.unique_id in read -%}
+            if source.unique_id in read
+            or not (source.meta.get('feed') or source.source_name == 'bronze_ml') -%}
             {%- set name = source.identifier -%}
             {%- set relation = api.Relation.create(schema=source.schema, identifier=name) -%}
             {%- if adapter.get_relation(none, relation.schema, name | lower) is none -%}

@@ -10,7 +10,7 @@
             select
                 cast(date_sub(min({{ input_day }}), {{ days }}) as string) as first_day,
                 cast(date_add(max({{ input_day }}), {{ days + 1 }}) as string) as end_day
-            from {{ ref(input) }}
+            from {{ ref(input) if input is string else input }}
             where {{ is_new(batch, cursor=cursor) }}
         {%- endset -%}
         {%- set extent = first_row(query) -%}

@@ -51,13 +51,15 @@ TYPES = {
         ("startup_histogram", "first_byte_histogram", "origin_first_byte_histogram"), HISTOGRAM
     ),
     "ingested_at": TIMESTAMP,
+    **dict.fromkeys(("trained_at", "learned_until"), TIMESTAMP),
+    "importance": pa.float64(),
     "event_date": pa.date32(),
     "session_date": pa.date32(),
     "price_date": pa.date32(),
     **dict.fromkeys(
         (
             *("first_active_on", "activity_date", "revenue_date"),
-            *("played_on", "shown_on", "changed_on"),
+            *("played_on", "shown_on", "changed_on", "profile_date"),
         ),
         pa.date32(),
     ),
@@ -416,6 +418,7 @@ def write_everything(root: Path, seed: int) -> None:
     write_live(root, 400)
     write_stocks(root)
     write_games(root)
+    write_models(root)
 
 
 GAMES = ("north/castle", "north/kart")
@@ -522,6 +525,68 @@ def write_games(root: Path, seed: int = 5) -> dict[str, list[Row]]:
         draw.shuffle(rows)
         write(root, table, rows)
     return tables
+
+
+def write_models(root: Path) -> None:
+    """Two versions of a model, of which the second is in use, scores of two days, and drift."""
+    key = {"model": "player_churn"}
+    figures = dict.fromkeys(
+        ("baseline_roc_auc", "gain_low", "gain_high", "calibration_error", "top_decile_lift"), 0.5
+    )
+    versions = [
+        key
+        | {
+            "model_version": number,
+            "is_in_use": number == 2,
+            "trained_at": END + timedelta(days=number),
+            "learned_until": END - timedelta(days=30),
+            "rows": 400,
+            "roc_auc": 0.6 + number / 10,
+        }
+        | figures
+        for number in (1, 2)
+    ]
+    points = [
+        key
+        | {"model_version": number, "curve": curve, "place": place, "rows": 40}
+        # the second version's are the higher ones
+        | {"x": place / 10, "y": place / 10 * (0.5 + number / 4)}
+        for number in (1, 2)
+        for curve, first in (("reliability", 0), ("gains", 1), ("gains_of_baseline", 1))
+        for place in range(first, first + 10)
+    ]
+    drift = [
+        {
+            "profile_date": GAME_DAYS[-1] - timedelta(days=ago),
+            "model_version": 2,
+            "feature": feature,
+            "profiles": 100 - ago,
+            "stability_index": most / (1 + ago) if feature != "quiet" else 0.01 * ago,
+            "importance": None if feature == "score" else 0.25,
+        }
+        for feature, most in (("score", 0.05), ("sessions_7", 0.3), ("quiet", 0))
+        for ago in range(9)
+    ]
+    players = [
+        {
+            "profile_date": GAME_DAYS[-1] - timedelta(days=ago),
+            "game_id": game,
+            "player_id": f"p{number}",
+            "score": (number + 1) / 10,
+            "risk_decile": 8 - number,
+            "reasons": [{"reason": "levels_too_hard", "value": 0.75}] if number else [],
+            "is_savable": number > 0,
+            "days_since_played": 1 + number,
+            "model_version": 2,
+        }
+        for ago in range(2)
+        for game in GAMES
+        for number in range(3)
+    ]
+    write(root, "bronze.model_versions", versions)
+    write(root, "bronze.model_curves", points)
+    write(root, "ops.player_churn_drift", drift)
+    write(root, "gold.players_at_risk", players)
 
 
 def write_stocks(root: Path) -> None:

@@ -77,7 +77,7 @@ def test_choices_are_what_there_is_in_the_interval(client, empty):
     assert empty.get("/choices").json() == {}
 
 
-CHARTS = {"cdn", "countries", "game_days", "stock", "time_series", "viewer"}
+CHARTS = {"cdn", "countries", "game_days", "model_quality", "stock", "time_series", "viewer"}
 
 
 @pytest.mark.parametrize("name", PANELS)

@@ -10,6 +10,7 @@ import pytest
 from dashboard.charts import LANES, lane_spans
 from dashboard.content import spark_points
 from dashboard.metrics import CDN, PLAYBACK, show, show_age, show_change, show_time
+from dashboard.panels.models import verdict_of as verdict_of_drift
 from dashboard.panels.places import steps_of
 from dashboard.panels.tiles import verdict_of
 from dashboard.schemes import SCHEMES
@@ -80,6 +81,15 @@ def test_more_than_three_deviations_on_the_bad_side_are_bad():
     assert verdict_of(row(99), neither) == ""
     assert verdict_of(row(99, baseline=None, deviation=None), up) == ""
     assert verdict_of(row(99, deviation=0.0), up) == ""
+
+
+def test_drift_is_little_some_or_much():
+    assert [verdict_of_drift(index) for index in (0.1, 0.11, 0.25, 0.26)] == [
+        "little",
+        "some",
+        "some",
+        "much",
+    ]
 
 
 def test_the_worse_the_deeper_the_shade():

@@ -30,6 +30,7 @@ from tests.dashboard.gold import (
     write,
     write_alerts,
     write_games,
+    write_models,
     write_stocks,
     write_viewing,
 )
@@ -691,3 +692,50 @@ def test_the_world_has_codes_that_a_viewers_origin_may_have():
     unknown = {code for code in world if code not in seed}
     assert unknown <= {"CYN", "SOL", "XKX"}  # ISO 3166-1 has none of these
     assert all(len(x) == len(y) for c in world.values() for x, y in c["rings"])
+
+
+# ---- models
+
+
+@pytest.fixture(scope="module")
+def of_models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    write_models(root)
+    return Lakehouse(root)
+
+
+def test_curves_are_those_of_the_version_in_use(of_models):
+    rows = of_models.ask("model_curves", {})
+    assert {row["model_version"] for row in rows} == {2}
+    gains = [(row["x"], row["y"]) for row in rows if row["curve"] == "gains"]
+    assert gains == [(place / 10, place / 10) for place in range(1, 11)]
+
+
+def test_versions_are_listed_the_newest_first(of_models):
+    rows = of_models.ask("model_versions", {})
+    found = [(row["model_version"], row["is_in_use"]) for row in rows]
+    assert found == [(2, True), (1, False)]
+
+
+def test_players_at_risk_are_those_of_the_newest_day_who_may_be_kept(of_models):
+    rows = of_models.ask("players_at_risk", {"game": None})
+    assert {row["profile_date"] for row in rows} == {GAME_DAYS[-1]}
+    found = [(row["game_id"], row["player_id"]) for row in rows]
+    assert found == [(game, player) for player in ("p2", "p1") for game in GAMES]
+    rows = of_models.ask("players_at_risk", {"game": GAMES[1]})
+    assert [(row["game_id"], row["player_id"]) for row in rows] == [
+        (GAMES[1], "p2"),
+        (GAMES[1], "p1"),
+    ]
+    assert rows[0]["reasons"] == [{"reason": "levels_too_hard", "value": 0.75}]
+
+
+def test_drift_is_that_of_the_newest_day_beside_the_most_of_its_week(of_models):
+    rows = of_models.ask("model_drift", {})
+    names = ("feature", "profiles", "stability_index", "most_in_week")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("score", 100, 0.05, 0.05),
+        ("sessions_7", 100, 0.3, 0.3),
+        ("quiet", 100, 0.0, 0.06),
+    ]
+    assert {row["profile_date"] for row in rows} == {GAME_DAYS[-1]}

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from loaders.engine import idle_tables
 from loaders.feeds import read_feeds
 from loaders.games.contract import game_contract
 from loaders.graph import graph_of
 
 # name: dbt's name of the source it belongs to
-SOURCES = {"events": "bronze", "orders": "bronze", "ledger": "bronze_loaders"}
+SOURCES = {
+    "events": "bronze",
+    "orders": "bronze",
+    "ledger": "bronze_loaders",
+    "scores": "bronze_ml",
+}
 
 
 def manifest(models: dict[str, tuple[str, list[str]]]):
@@ -73,6 +80,7 @@ def test_live_models_are_written_by_others_and_followed():
         "source.p.events": "bronze.events",
         "source.p.orders": "bronze.orders",
         "source.p.ledger": "bronze.ledger",
+        "source.p.scores": "bronze.scores",
         "model.p.perMinute": "gold.perminute",
     }
     assert graph.below["model.p.perMinute"] == {"model.p.summed"}
@@ -98,11 +106,12 @@ def test_what_stands_only_on_tables_that_nobody_writes_is_left_out():
     assert graph.below["source.p.orders"] == {"model.p.ordered", "model.p.both"}
 
 
-def test_notes_of_loaders_alone_wake_no_model_that_waits_for_a_feed():
+@pytest.mark.parametrize("notes", ["ledger", "scores"])
+def test_notes_and_scores_alone_wake_no_model_that_waits_for_a_feed(notes):
     models = {
-        "events_noted": ("incremental", ["events", "ledger"]),
-        "orders_noted": ("incremental", ["orders", "ledger"]),
-        "loads": ("table", ["ledger"]),
+        "events_noted": ("incremental", ["events", notes]),
+        "orders_noted": ("incremental", ["orders", notes]),
+        "loads": ("table", [notes]),
     }
     graph = graph_of(manifest(models), idle={"bronze.events"})
     assert set(graph.names.values()) == {"orders_noted", "loads"}

@@ -30,7 +30,7 @@ from loaders.games.contract import game_contract
 from loaders.run import kind_of_feed
 from loaders.session import PROJECT_ROOT
 
-SEEDS = ("game_currencies", "game_offer_prices", "alert_rules")
+SEEDS = ("game_currencies", "game_offer_prices", "alert_rules", "churn_reasons")
 GAMES = (*SEEDS, "path:models/silver/games", "path:models/gold/games")
 START = Plan().start.timestamp()
 PLAN = Plan(

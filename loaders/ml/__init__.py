@@ -1,0 +1,1 @@
+"""Machine learning on the lakehouse: what is foretold, trained, judged and scored."""

@@ -1,0 +1,115 @@
+"""What can be foretold: the models that loaders/ml/models.yml declares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from loaders.session import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DECLARED = Path(__file__).parent / "models.yml"
+DATASETS = Path(__file__).parent / "datasets"
+OUTCOME = "outcome"
+"""The column of a dataset that is foretold: true or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A model as it is declared.
+
+    dataset: the SQL that gives a row per profile whose outcome is known. profile: the table that
+    has what may be known. date, entity: its columns that say when, and of whom. known_after_days:
+    days from the date to the first one on which the outcome is known. numbers, categories: what is
+    foretold by; baseline: the numbers that it must be better than.
+    """
+
+    name: str
+    description: str
+    dataset: str
+    profile: str
+    date: str
+    entity: tuple[str, ...]
+    known_after_days: int
+    numbers: tuple[str, ...]
+    categories: tuple[str, ...]
+    baseline: tuple[str, ...]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return (*self.numbers, *self.categories)
+
+    def alone(self, numbers: Iterable[str]) -> Definition:
+        """The same, foretold by these numbers and nothing else."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return Definition(**fields | {"numbers": tuple(numbers), "categories": ()})
+
+
+def database_of(root: Path) -> Path:
+    """MLflow's file of all runs and versions; not there where nothing was trained."""
+    return root / "ml" / "mlflow.db"
+
+
+@cache
+def definitions() -> Mapping[str, Definition]:
+    """The declared models by name.
+
+    Raises:
+        ConfigurationError: models.yml lacks something, or has what nobody knows.
+    """
+    declared = yaml.safe_load(DECLARED.read_text())
+    return {name: _definition(name, fields) for name, fields in declared.items()}
+
+
+def definition_of(name: str) -> Definition:
+    """The model of that name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if name not in definitions():
+        raise ConfigurationError(f"no model {name}; there are {', '.join(definitions())}")
+    return definitions()[name]
+
+
+def _definition(name: str, fields: Mapping[str, Any]) -> Definition:
+    wanted = set(Definition.__slots__) - {"name"}
+    for which, names in (("lacks", wanted - fields.keys()), ("has", fields.keys() - wanted)):
+        if names:
+            raise ConfigurationError(f"{DECLARED.name}: {name} {which} {', '.join(sorted(names))}")
+    made = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
+    }
+    definition = Definition(name=name, **made)
+    strange = set(definition.baseline) - set(definition.numbers)
+    if strange:
+        raise ConfigurationError(
+            f"{DECLARED.name}: {name} has a baseline of {', '.join(sorted(strange))}, "
+            "which are not among its numbers"
+        )
+    return definition
+
+
+def require_known_before(definition: Definition, profile_columns: Iterable[str]) -> None:
+    """Refuse features that are not of the profile: they are known when all is over.
+
+    Args:
+        profile_columns: of the profile table, which has nothing of its date or later.
+
+    Raises:
+        ConfigurationError: a feature is the outcome, the date or whom it is about, or is no column
+            of the profile.
+    """
+    allowed = set(profile_columns) - {OUTCOME, definition.date, *definition.entity, "_batch_id"}
+    refused = sorted(set(definition.features) - allowed)
+    if refused:
+        raise ConfigurationError(
+            f"model {definition.name} cannot be foretold by {', '.join(refused)}: "
+            f"{definition.profile} has no such column that is known beforehand"
+        )

@@ -1,0 +1,116 @@
+"""Scoring profiles in Spark, with the version in use: each once, and again when it changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+
+from loaders.ml.function import ensure_function
+from loaders.ml.tables import ensure_tables, scores_table, tell_versions
+from loaders.ml.training import foretold
+from loaders.session import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyspark.sql import DataFrame, SparkSession
+    from sklearn.pipeline import Pipeline
+
+    from loaders.ml.definitions import Definition
+    from loaders.ml.registry import Registry, Version
+
+# Older profiles are history: whoever left by then has left.
+DAYS = 35
+
+
+def score(spark: SparkSession, definition: Definition, registry: Registry) -> int:
+    """Score the profiles that the version in use has not scored as they stand; how many.
+
+    The tables that tell of versions, and the function of SQL, are brought up to date with it.
+
+    Raises:
+        ConfigurationError: no version is in use, or there are no profiles yet.
+    """
+    champion = registry.champion(definition.name)
+    if champion is None:
+        raise ConfigurationError(
+            f"no version of {definition.name} is in use: python -m loaders ml promote "
+            f"{definition.name}"
+        )
+    ensure_tables(spark, definition)
+    tell_versions(spark, definition, registry)
+    model = registry.load(champion)
+    ensure_function(spark, definition, champion, model)
+    scored = scores_of(profiles_to_score(spark, definition, champion), definition, model)
+    scored.createOrReplaceTempView("scored")
+    last = spark.sql(f"select max(_batch_id) from {scores_table(definition)}").first()[0]
+    batch = 0 if last is None else last + 1
+    key = (definition.date, *definition.entity)
+    merged = spark.sql(f"""
+        merge into {scores_table(definition)} as target
+        using (
+            select
+                scored.*,
+                {champion.number} as model_version,
+                cast({batch} as bigint) as _batch_id,
+                current_timestamp() as scored_at
+            from scored
+        ) as source
+        on {" and ".join(f"target.{name} = source.{name}" for name in key)}
+        when matched then update set *
+        when not matched then insert *
+    """).first()
+    return int(merged["num_affected_rows"])
+
+
+def profiles_to_score(spark: SparkSession, definition: Definition, champion: Version) -> DataFrame:
+    """The newest profiles of which there is no score of this version, as they stand."""
+    date, profile = definition.date, definition.profile
+    if not spark.catalog.tableExists(profile):
+        raise ConfigurationError(f"there is no table {profile} yet: build it with dbt build")
+    # as a literal, by which Delta skips files
+    first = spark.sql(f"select max({date}) - interval {DAYS} days from {profile}").first()[0]
+    key = (date, *definition.entity)
+    columns = ", ".join(f"profiles.{name}" for name in (*key, *definition.features))
+    same = " and ".join(f"profiles.{name} = scores.{name}" for name in key)
+    return spark.sql(f"""
+        select {columns}, profiles._batch_id as profile_batch_id
+        from {profile} as profiles
+        left anti join {scores_table(definition)} as scores
+            on
+                {same}
+                and scores.model_version = {champion.number}
+                and scores.profile_batch_id = profiles._batch_id
+        where profiles.{date} > '{first}'
+    """)
+
+
+def scores_of(profiles: DataFrame, definition: Definition, model: Pipeline) -> DataFrame:
+    """Key, `profile_batch_id` and score of profiles, by Arrow in Spark's Python workers."""
+    kept = (definition.date, *definition.entity, "profile_batch_id")
+    types = {field.name: field.dataType.simpleString() for field in profiles.schema}
+    return profiles.mapInArrow(
+        scorer(model, definition, kept),
+        ", ".join(f"{name} {types[name]}" for name in kept) + ", score double",
+    )
+
+
+def scorer(
+    model: Pipeline, definition: Definition, kept: tuple[str, ...]
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """A function for mapInArrow: batches of profiles to those of their keys and scores."""
+
+    def scored(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            rows = pd.DataFrame(
+                {name: batch.column(name).to_pandas() for name in definition.features}
+            )
+            values = foretold(model, definition, rows) if len(rows) else []
+            columns = [batch.column(name) for name in kept]
+            yield pa.RecordBatch.from_arrays(
+                [*columns, pa.array(values, pa.float64())], [*kept, "score"]
+            )
+
+    return scored

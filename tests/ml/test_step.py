@@ -1,0 +1,46 @@
+"""The engine scores what is new, and asks nothing where there is nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.churn import player_days, write_world
+from loaders.ml import scoring
+from loaders.ml.registry import Registry, Trained
+from loaders.ml.step import Scoring
+
+
+def test_the_engine_scores_when_profiles_are_new_or_a_version_comes_into_use(
+    tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+    problems = ["the disk is full"]
+
+    def score(_: Any, definition: Any, registry: Registry) -> int:
+        if problems:
+            raise OSError(problems.pop())
+        scored.append(registry.champion(definition.name).number)
+        return 7
+
+    monkeypatch.setattr(scoring, "score", score)
+    engine = Scoring(None, tmp_path)
+    assert engine.step() is None  # nothing was trained
+    registry = Registry(tmp_path)
+    first, second = registry.record(trained), registry.record(trained)
+    assert engine.step() is None
+    registry.promote(first)
+    assert engine.step() is None  # no profile yet
+    write_world(tmp_path, player_days(seed=1, players=9, days=20))
+    with pytest.raises(OSError, match="full"):
+        engine.step()
+    assert engine.step() == "7 profiles of player_churn"
+    assert engine.step() is None
+    write_world(tmp_path, player_days(seed=2, players=9, days=20))
+    assert engine.step() == "7 profiles of player_churn"
+    registry.promote(second)
+    assert engine.step() == "7 profiles of player_churn"
+    assert engine.step() is None
+    assert scored == [1, 1, 2]
