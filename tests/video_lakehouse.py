@@ -34,8 +34,12 @@ GOLD_TABLES = (
     "alert_judgements",
     "video_activity",
     "viewer_experience",
+    "viewer_places",
+    "viewer_profile",
+    "cohort_activity",
+    "cohort_minutes",
 )
-SEEDS = ("country_codes", "networks", "alert_rules")
+SEEDS = ("country_codes", "networks", "alert_rules", "viewer_churn_reasons")
 SILVER = ("--select", "country_codes", "networks", "path:models/silver/qos")
 GOLD = ("--select", "path:models/gold/qos")
 

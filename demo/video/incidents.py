@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from demo.video import world
@@ -35,6 +35,18 @@ class Kind:
     drops_events: bool = False
     surge: float = 0.0
 
+    def weakened(self, share: float) -> Kind:
+        """The kind with a share of its effect, 0 to 1."""
+        factors = {name: 1 - (1 - getattr(self, name)) * share for name in _FACTORS}
+        amounts = {name: getattr(self, name) * share for name in _AMOUNTS}
+        return replace(self, **factors, **amounts)
+
+
+_FACTORS = ("throughput", "rtt")
+_AMOUNTS = (
+    *("first_byte_ms", "origin_failure", "origin_ms", "edge_failure"),
+    *("segment_failure", "start_failure", "play_failure"),
+)
 
 KINDS: Mapping[str, Kind] = {
     "edge_slow": Kind("edge", ("edge",), throughput=0.12, first_byte_ms=600),
@@ -53,12 +65,16 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One incident: kind, onset and end (epoch ms), and who is affected."""
+    """One incident: kind, onset and end (epoch ms), and who is affected.
+
+    ramp_ms: how long its effect grows from the onset on, until it is whole; 0: it is at once.
+    """
 
     kind: str
     onset_ms: int
     end_ms: int
     cohort: Mapping[str, str] = field(default_factory=dict)
+    ramp_ms: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -74,6 +90,13 @@ class Incident:
     @property
     def effect(self) -> Kind:
         return KINDS[self.kind]
+
+    def effect_at(self, time_ms: float) -> Kind:
+        """The effect at a time of the incident."""
+        grown_ms = time_ms - self.onset_ms
+        if grown_ms >= self.ramp_ms:
+            return self.effect
+        return self.effect.weakened(grown_ms / self.ramp_ms)
 
     @property
     def layer(self) -> str | None:
@@ -100,24 +123,33 @@ class Script:
     def affecting(self, time_ms: float, whom: Mapping[str, str | None]) -> Sequence[Kind]:
         """The effects on one who has these values in the dimensions of cohorts."""
         return [
-            incident.effect
+            incident.effect_at(time_ms)
             for incident in self.active(time_ms)
             if all(whom.get(name) == value for name, value in incident.cohort.items())
         ]
 
 
-def random_incident(kind: str, onset_ms: int, minutes: float, rng: Random) -> Incident:
+def random_incident(
+    kind: str, onset_ms: int, minutes: float, rng: Random, ramp_minutes: float = 0
+) -> Incident:
     """An incident of a kind with a cohort drawn by how many viewers it has."""
     return Incident(
         kind,
         onset_ms,
         onset_ms + int(minutes * MINUTE_MS),
         {name: _COHORT_VALUES[name](rng) for name in KINDS[kind].cohort},
+        int(ramp_minutes * MINUTE_MS),
     )
 
 
 def random_script(
-    seed: int, start_ms: int, *, count: int, minutes: float = 10, pause_minutes: float = 20
+    seed: int,
+    start_ms: int,
+    *,
+    count: int,
+    minutes: float = 10,
+    pause_minutes: float = 20,
+    ramp_minutes: float = 0,
 ) -> Script:
     """Incidents of all kinds in turn, one after the other, each after a pause.
 
@@ -125,6 +157,7 @@ def random_script(
         count: number of incidents.
         minutes: length of each, varied by a third.
         pause_minutes: quiet before each.
+        ramp_minutes: how long each grows before it is whole; its length is besides.
     """
     rng = Random(f"incidents/{seed}")
     incidents, at_ms, kinds = [], start_ms, list(KINDS)
@@ -132,8 +165,9 @@ def random_script(
         if number % len(kinds) == 0:
             rng.shuffle(kinds)
         at_ms += int(pause_minutes * MINUTE_MS)
-        length = minutes * rng.uniform(2 / 3, 4 / 3)
-        incidents.append(random_incident(kinds[number % len(kinds)], at_ms, length, rng))
+        length = ramp_minutes + minutes * rng.uniform(2 / 3, 4 / 3)
+        kind = kinds[number % len(kinds)]
+        incidents.append(random_incident(kind, at_ms, length, rng, ramp_minutes))
         at_ms = incidents[-1].end_ms
     return Script(incidents)
 

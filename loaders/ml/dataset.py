@@ -21,7 +21,7 @@ from loaders.session import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TABLE = re.compile(r"\b(?:from|join)\s+((?:silver|gold)\.\w+)")
+_TABLE = re.compile(r"\b(?:from|join)\s+((?:silver|gold|ops)\.\w+)")
 # Of the entities, those that are only judged on: one of so many.
 _HELD_OUT = 4
 _JUDGED_SHARE = 0.25

@@ -36,7 +36,7 @@ class Definition:
     profile: str
     date: str
     entity: tuple[str, ...]
-    known_after_days: int
+    known_after_days: float
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
     baseline: tuple[str, ...]
@@ -44,6 +44,11 @@ class Definition:
     @property
     def features(self) -> tuple[str, ...]:
         return (*self.numbers, *self.categories)
+
+    @property
+    def date_type(self) -> str:
+        """Type of `date` in SQL: who looks ahead for less than a day foretells of moments."""
+        return "date" if self.known_after_days >= 1 else "timestamp"
 
     def alone(self, numbers: Iterable[str]) -> Definition:
         """The same, foretold by these numbers and nothing else."""

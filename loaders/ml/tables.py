@@ -45,7 +45,7 @@ def scores_columns(definition: Definition) -> str:
     profile's own."""
     entity = "".join(f"{name} string, " for name in definition.entity)
     return (
-        f"{definition.date} date, {entity}score double, model_version int, "
+        f"{definition.date} {definition.date_type}, {entity}score double, model_version int, "
         "profile_batch_id bigint, _batch_id bigint, scored_at timestamp"
     )
 

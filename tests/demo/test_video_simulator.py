@@ -15,7 +15,7 @@ from random import Random
 import pytest
 
 from demo.video import audience, world
-from demo.video.incidents import KINDS, MINUTE_MS, Incident, Script, random_script
+from demo.video.incidents import KINDS, MINUTE_MS, Incident, Kind, Script, random_script
 from demo.video.player import Request
 from demo.video.simulator import Settings, Simulator, lower_cased
 from demo.video.steering import Steering
@@ -572,6 +572,21 @@ def test_incidents_are_active_from_onset_to_before_their_end():
     script = Script([incident])
     active = [time for time in (99, 100, 199, 200) if script.active(time) == (incident,)]
     assert active == [100, 199]
+
+
+def test_an_incident_with_a_ramp_grows_until_its_effect_is_whole():
+    at_once = Incident("edge_slow", 1000, 3000, {"edge": "FRA56-P3"})
+    growing = replace(at_once, ramp_ms=1000)
+    whole = KINDS["edge_slow"]
+    assert at_once.effect_at(1000) == whole
+    assert growing.effect_at(1000) == Kind(whole.layer, whole.cohort)
+    assert growing.effect_at(1250) == replace(
+        Kind(whole.layer, whole.cohort),
+        throughput=1 - (1 - whole.throughput) / 4,
+        first_byte_ms=whole.first_byte_ms / 4,
+    )
+    assert growing.effect_at(2000) == growing.effect_at(2999) == whole
+    assert Script([growing]).affecting(1250, {"edge": "FRA56-P3"}) == [growing.effect_at(1250)]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import cohorts_reference as cohorts
 import pytest
 import video_reference as reference
 from video_lakehouse import GOLD, GOLD_TABLES, Lakehouse, contents, split_sessions, versions
@@ -209,6 +210,20 @@ def test_every_sum_of_a_viewers_day_is_that_of_the_slow_reference(
     for key, row in found.items():
         ours = {name: row[name] or 0 for name in names}
         assert ours == {name: expected[key][name] for name in names}, key
+
+
+def test_what_is_known_of_a_cohort_is_that_of_the_slow_reference(
+    spark: Any, video: Lakehouse
+) -> None:
+    expected = cohorts.cohort_minutes(video.service.events, video.service.requests)
+    table = spark.table("gold.cohort_minutes").selectExpr("*", "unix_millis(minute) as at")
+    rows = [row.asDict() for row in table.collect()]
+    found = {(row["at"], (row["edge"], row["isp"], row["device_type"])): row for row in rows}
+    assert set(found) == set(expected)
+    for key, row in expected.items():
+        assert {name: found[key][name] for name in row} == pytest.approx(row, rel=1e-9), key
+    for name in next(iter(expected.values())):
+        assert len({row[name] for row in expected.values()}) > 1, name
 
 
 def test_a_late_log_row_rewrites_the_minutes_of_its_request_alone(

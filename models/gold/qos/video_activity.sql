@@ -105,6 +105,7 @@ video_activity as (
         event_date,
         event_id,
         event_at,
+        _arrived_at as arrived_at,
         type,
         user_id,
         video_id,
