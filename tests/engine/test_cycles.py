@@ -76,7 +76,7 @@ class PlayedConf:
         self.values[name] = value
 
     def unset(self, name):
-        del self.values[name]
+        self.values.pop(name, None)
 
 
 class World:
