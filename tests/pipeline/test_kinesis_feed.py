@@ -214,7 +214,8 @@ sources:
 @pytest.fixture
 def project(tmp_path: Path) -> TinyProject:
     resources = tmp_path / "resources"
-    shutil.copytree(PROJECT_ROOT / "models" / "ops", resources / "models" / "ops")
+    of_feeds = shutil.ignore_patterns("ml")
+    shutil.copytree(PROJECT_ROOT / "models" / "ops", resources / "models" / "ops", ignore=of_feeds)
     shutil.copytree(PROJECT_ROOT / "tests" / "data", resources / "tests" / "data")
     bronze_models = resources / "models" / "bronze"
     bronze_models.mkdir()
