@@ -14,6 +14,7 @@ from demo.churn import CHURN
 from loaders.cli import cli
 from loaders.ml import lifecycle
 from loaders.ml.dataset import read_dataset, split
+from loaders.ml.definitions import definitions
 from loaders.ml.gate import objections
 from loaders.ml.registry import Registry, Trained, code_version
 from loaders.ml.training import Judgement, fit, foretold
@@ -99,6 +100,6 @@ def test_the_command_line_says_in_a_line_what_is_missing(
 ) -> None:
     monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path))
     listed = CliRunner().invoke(cli, ["ml", "list", "--json"])
-    assert json.loads(listed.stdout) == {"player_churn": []}
+    assert json.loads(listed.stdout) == {name: [] for name in definitions()}
     refused = CliRunner().invoke(cli, ["ml", "promote", "player_churn"])
     assert "has no version: python -m loaders ml train player_churn" in str(refused.exception)
