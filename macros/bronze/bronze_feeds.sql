@@ -7,7 +7,8 @@
     {%- if execute -%}
         {%- set existing = run_query('show tables in bronze').columns['tableName'].values() -%}
         {%- for source in graph.sources.values() | sort(attribute='unique_id')
-            if source.schema == 'bronze' and source.source_name != 'bronze_loaders'
+            if source.schema == 'bronze'
+            and source.source_name not in ('bronze_loaders', 'bronze_ml')
             and source.identifier | lower in existing -%}
             {%- set own = modules.re.sub('(?<=[a-z0-9])(?=[A-Z])', '_', source.identifier) -%}
             {%- do feeds.append({
