@@ -105,6 +105,12 @@ def built(dbt: Callable[..., Any], scored: int) -> None:
     dbt("test", "--select", *BUILT)
 
 
+def test_the_books_of_feeds_leave_out_what_models_write(
+    dbt: Callable[..., Any], built: None
+) -> None:
+    dbt("test", "--select", "bronze_rows_equal_ledger", "bronze_provenance_is_unique")
+
+
 def test_dbt_lists_who_is_at_risk(spark: Any, built: None) -> None:
     rows = spark.table("gold.players_at_risk").toPandas().sort_values(KEY, ignore_index=True)
     expected = scores(spark)
