@@ -41,13 +41,19 @@ class Scoring:
         for definition in definitions().values():
             if self._has_news(definition):
                 self._owed.add(definition.name)
-        done = []
-        for name in sorted(self._owed):
-            scored = self._score(definitions()[name])
-            self._owed.discard(name)
-            if scored:
-                done.append(f"{scored:,} profiles of {name}")
         self._registered_ns = registered_ns
+        done, problems = [], []
+        for name in sorted(self._owed):
+            try:
+                scored = self._score(definitions()[name])
+            except Exception as problem:  # noqa: BLE001 - it is owed still, and the others go on
+                problems.append(problem)
+            else:
+                self._owed.discard(name)
+                if scored:
+                    done.append(f"{scored:,} profiles of {name}")
+        if problems:
+            raise problems[0]
         return ", ".join(done) or None
 
     def _has_news(self, definition: Definition) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from demo.churn import player_days, write_world
 from loaders.ml import scoring
+from loaders.ml.definitions import Definition, database_of, definitions
 from loaders.ml.registry import Registry, Trained
 from loaders.ml.step import Scoring
 
@@ -44,3 +45,26 @@ def test_the_engine_scores_when_profiles_are_new_or_a_version_comes_into_use(
     assert engine.step() == "7 profiles of player_churn"
     assert engine.step() is None
     assert scored == [1, 1, 2]
+
+
+def test_a_model_that_cannot_be_scored_holds_up_no_other_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, *others = sorted(definitions())
+    tried: list[str] = []
+
+    def score(_: Scoring, definition: Definition) -> int:
+        tried.append(definition.name)
+        if definition.name == broken:
+            raise OSError("the disk is full")
+        return 7
+
+    monkeypatch.setattr(Scoring, "_score", score)
+    database = database_of(tmp_path)
+    database.parent.mkdir()
+    database.touch()
+    engine = Scoring(None, tmp_path)
+    for _ in range(2):
+        with pytest.raises(OSError, match="full"):
+            engine.step()
+    assert tried == [broken, *others, broken]
