@@ -71,7 +71,7 @@ STEPS = {
 # Kills until the sender is compared with the tables, in which all feeds are drained.
 KILLS_A_STORY = 20
 LIVES_TO_DRAIN = 4
-FAULTS = int(os.environ.get("FAULTS", "12"))
+FAULTS = int(os.environ.get("FAULTS", "8"))
 SEED = int(os.environ.get("SEED", "1"))
 
 

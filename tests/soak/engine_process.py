@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from loaders.maintenance import read_schedule
+from loaders.session import QUICK_COMPILER
 
 FEEDS = ("stocks_daily_prices", "stocks_fundamentals")
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,7 @@ class EngineProcess:
             "DBT_PROFILES_DIR": str(PROJECT_ROOT / "profiles"),
             "DBT_TARGET_PATH": str(root / "dbt_user"),
             "DBT_LOG_PATH": str(root / "dbt_user"),
+            "JDK_JAVA_OPTIONS": QUICK_COMPILER,  # its lives are short
         }
         self.environment.pop("STOCKS_PRICES_QUEUE", None)
         self._log = log
