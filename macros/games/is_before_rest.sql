@@ -1,7 +1,6 @@
-{#- Whether a day is at most so many days before a rest of a game from which it has come back, or the
-    last one before it: between a day of play that is new to this model and the one before it
-    (previous_date of the game's days in players_daily). Literals, as is_near_news prints them; true
-    for all in a first build. Unit tests replace it. -#}
+{#- Whether a day is the last one of play before one with news of a game, or at most so many days
+    before that: so a game that comes back from a rest has the days before it. Literals, as
+    is_near_news prints them; true for all in a first build. Unit tests replace it. -#}
 {%- macro is_before_rest(day, days) -%}
     {%- if execute and is_incremental() -%}
         {%- set query -%}
