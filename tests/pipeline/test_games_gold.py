@@ -162,6 +162,20 @@ def test_every_event_is_kept_once_in_the_table_of_its_type_and_in_that_of_all(
     assert rows(spark, query) == expected
 
 
+def test_every_event_is_counted_in_one_minute_of_gold(
+    spark: Any, built: None, once: list[games.Event]
+) -> None:
+    """What the service took is in bronze: tests/loaders/test_ingest*.py, test_game_events.py."""
+    query = (
+        "select minute, substring_index(cohort, ', ', -1), events from gold.game_minutes"
+        " where metric = 'event_share'"
+    )
+    minutes = Counter(
+        (e["at"].replace(second=0, microsecond=0, tzinfo=None), e["event_type"]) for e in once
+    )
+    assert {tuple(row[:2]): row[2] for row in spark.sql(query).collect()} == minutes
+
+
 def test_wrong_clocks_are_put_right(spark: Any, built: None, played: Played) -> None:
     query = "select distinct player_id from silver.game_events where is_clock_wrong"
     skewed = {(f"p-{user_id}",) for user_id in played.simulation.truth.skew}
