@@ -7,7 +7,8 @@
     without a new batch, as what was in them moved away, and is_near_left_windows, the condition on
     windows near them; none where nothing moves. -#}
 {%- macro judged_windows(
-    name, domain, windows, figures, references, batches, left_windows=none, is_near_left_windows=none
+    name, domain, windows, figures, references, batches,
+    left_windows=none, is_near_left_windows=none
 ) -%}
 {%- set is_near_any_news -%}
 {{ is_near_news_of_any(windows, 'window_start', 0, batches) }}
