@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from loaders.ml.definitions import Definition
     from loaders.ml.registry import Registry, Version
 
-# Older profiles are history: whoever left by then has left.
-DAYS = 35
+_SECONDS_A_DAY = 86_400
 
 
 def score(spark: SparkSession, definition: Definition, registry: Registry) -> int:
@@ -68,28 +67,46 @@ def score(spark: SparkSession, definition: Definition, registry: Registry) -> in
 def profiles_to_score(spark: SparkSession, definition: Definition, champion: Version) -> DataFrame:
     """The newest profiles of which there is no score of this version, as they stand."""
     date, profile = definition.date, definition.profile
+    seconds = round(definition.scored_days * _SECONDS_A_DAY)
     if not spark.catalog.tableExists(profile):
         raise ConfigurationError(f"there is no table {profile} yet: build it with dbt build")
-    # as a literal, by which Delta skips files
-    first = spark.sql(f"select max({date}) - interval {DAYS} days from {profile}").first()[0]
+    # as a literal, by which Delta skips files; as text, which knows no time zone but the session's
+    first = spark.sql(f"""
+        select cast(cast(
+            cast(max({date}) as timestamp) - interval {seconds} seconds as {definition.date_type}
+        ) as string)
+        from {profile}
+    """).first()[0]
     key = (date, *definition.entity)
-    columns = ", ".join(f"profiles.{name}" for name in (*key, *definition.features))
+    columns = ", ".join((*key, *definition.features))
     same = " and ".join(f"profiles.{name} = scores.{name}" for name in key)
     return spark.sql(f"""
-        select {columns}, profiles._batch_id as profile_batch_id
-        from {profile} as profiles
+        select profiles.*
+        from (
+            select {columns}, {digest_of(definition)} as profile_digest
+            from {profile}
+            where {date} > '{first}'
+        ) as profiles
         left anti join {scores_table(definition)} as scores
             on
                 {same}
                 and scores.model_version = {champion.number}
-                and scores.profile_batch_id = profiles._batch_id
-        where profiles.{date} > '{first}'
+                and scores.profile_digest = profiles.profile_digest
     """)
 
 
+def digest_of(definition: Definition) -> str:
+    """A number of what a profile says, in SQL: another one, another profile.
+
+    Spark's hash passes over nulls, so it is told of each value whether it is there.
+    """
+    said = ", ".join(f"{name}, isnull({name})" for name in definition.features)
+    return f"xxhash64({said})"
+
+
 def scores_of(profiles: DataFrame, definition: Definition, model: Pipeline) -> DataFrame:
-    """Key, `profile_batch_id` and score of profiles, by Arrow in Spark's Python workers."""
-    kept = (definition.date, *definition.entity, "profile_batch_id")
+    """Key, `profile_digest` and score of profiles, by Arrow in Spark's Python workers."""
+    kept = (definition.date, *definition.entity, "profile_digest")
     types = {field.name: field.dataType.simpleString() for field in profiles.schema}
     return profiles.mapInArrow(
         scorer(model, definition, kept),

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judging import parts_of
 
 from demo.churn import CHURN
 from loaders.cli import cli
 from loaders.ml import lifecycle
-from loaders.ml.dataset import read_dataset, split
 from loaders.ml.definitions import definitions
 from loaders.ml.gate import objections
 from loaders.ml.registry import Registry, Trained, code_version
@@ -65,7 +65,7 @@ def test_a_version_is_kept_with_what_it_was_made_of(
     assert version.tables == trained.tables
     assert version.code == code_version()
     assert version.figures["roc_auc"] == trained.judgement.roc_auc
-    test = split(read_dataset(world, CHURN).rows, CHURN).test
+    test = parts_of(world, CHURN).test
     kept = foretold(registry.load(version), CHURN, test)
     assert np.array_equal(kept, foretold(trained.model, CHURN, test))
     artifacts = world / "ml" / "artifacts" / "player_churn" / version.run_id / "artifacts"
@@ -87,7 +87,7 @@ def test_a_worse_challenger_is_not_promoted(
     good = registry.record(trained)
     _, against = lifecycle.promote(world, CHURN, registry, good)
     assert against == []
-    parts = split(read_dataset(world, CHURN).rows, CHURN)
+    parts = parts_of(world, CHURN)
     weak = fit(CHURN, parts.train, {"max_iter": 2, "learning_rate": 0.02}, seed=1)
     worse = registry.record(replace(trained, model=weak))
     _, against = lifecycle.promote(world, CHURN, registry, worse)

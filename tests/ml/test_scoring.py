@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from judging import parts_of
+from pyhive import hive
 
 from demo.churn import CHURN, START, write_world
-from loaders.ml.dataset import read_dataset, split
 from loaders.ml.definitions import Definition
 from loaders.ml.expression import sql_of
 from loaders.ml.function import call_of
 from loaders.ml.monitoring import Spread
 from loaders.ml.registry import Registry, Trained, Version
-from loaders.ml.scoring import DAYS, score
+from loaders.ml.scoring import digest_of, score
 from loaders.ml.tables import tell_versions
 from loaders.ml.training import fit, foretold
+from loaders.ports import HOST
 from loaders.session import ConfigurationError
+from loaders.thrift import serving_sql
 
 BUILT = ("players_at_risk", "player_churn_drift", "player_churn_calibration")
 KEY = ["profile_date", "game_id", "player_id"]
@@ -58,7 +61,7 @@ def scored(spark: Any, registry: Registry, champion: Version) -> int:
 
 def newest_profiles(spark: Any) -> pd.DataFrame:
     profiles = spark.table("gold.player_profile").toPandas().astype({"profile_date": "object"})
-    first = profiles["profile_date"].max() - pd.Timedelta(days=DAYS)
+    first = profiles["profile_date"].max() - pd.Timedelta(days=CHURN.scored_days)
     newest = profiles[profiles["profile_date"] > first]
     return newest.sort_values(KEY, ignore_index=True)
 
@@ -84,15 +87,25 @@ def test_the_newest_profiles_are_scored_as_in_this_process(
     assert set(found["_batch_id"]) == {0}
 
 
-def test_the_function_of_sql_gives_the_same_scores_in_any_session(spark: Any, scored: int) -> None:
-    other = spark.newSession()
-    found = other.sql(f"""
+@pytest.fixture
+def analyst(spark: Any) -> Iterator[hive.Cursor]:
+    """Someone who asks over HiveServer2, as BI tools do."""
+    port = spark.sparkContext.getConf().get("spark.hadoop.hive.server2.thrift.port")
+    with serving_sql(spark), hive.connect(HOST, int(port), username="analyst") as connection:
+        yield connection.cursor()
+
+
+def test_over_hiveserver2_the_function_of_sql_gives_the_same_scores(
+    spark: Any, scored: int, analyst: hive.Cursor
+) -> None:
+    analyst.execute(f"""
         select {", ".join(KEY)}, {call_of(CHURN)} as score
         from gold.player_profile
         where profile_date >= (select min(profile_date) from bronze.scores_player_churn)
-    """).toPandas()
+    """)
+    found = pd.DataFrame(analyst.fetchall(), columns=[*KEY, "score"])
     found = found.sort_values(KEY, ignore_index=True)
-    expected = scores(spark)
+    expected = scores(spark).astype({"profile_date": "str"})
     pd.testing.assert_frame_equal(found[KEY], expected[KEY])
     np.testing.assert_allclose(found["score"], expected["score"], rtol=0, atol=1e-9)
 
@@ -180,8 +193,10 @@ def test_a_profile_is_scored_again_when_it_has_changed_or_another_version_is_in_
 ) -> None:
     assert score(spark, CHURN, registry) == 0
     before = scores(spark)
+    spark.sql("update gold.player_profile set _batch_id = 2")
+    assert score(spark, CHURN, registry) == 0  # it says what it said
     player = before["player_id"].iloc[0]
-    changed = "update gold.player_profile set _batch_id = 2, level_failure_share_7 = 1"
+    changed = "update gold.player_profile set level_failure_share_7 = 0.123"
     spark.sql(f"{changed} where player_id = '{player}'")
     number = score(spark, CHURN, registry)
     after = scores(spark)
@@ -189,9 +204,8 @@ def test_a_profile_is_scored_again_when_it_has_changed_or_another_version_is_in_
     assert number == is_new.sum()
     pd.testing.assert_series_equal(is_new, after["player_id"] == player, check_names=False)
     pd.testing.assert_frame_equal(after[~is_new], before[~is_new])
-    assert set(after[is_new]["profile_batch_id"]) == {2}
 
-    parts = split(read_dataset(registry.folder.parent, CHURN).rows, CHURN)
+    parts = parts_of(registry.folder.parent, CHURN)
     other_model = fit(CHURN, parts.train, {"max_iter": 10}, seed=1)
     other = registry.record(replace(trained, model=other_model))
     registry.promote(other)
@@ -239,6 +253,7 @@ RANDOM = Definition(
     date="day",
     entity=("who",),
     known_after_days=1,
+    scored_days=1,
     numbers=("a", "b", "c", "empty"),
     categories=("kind", "place"),
     baseline=("a",),
@@ -267,6 +282,16 @@ def random_rows(seed: int, rows: int, kinds: list[str | None]) -> pd.DataFrame:
     )
     frame["outcome"] = chances + chance.normal(size=rows) > chances.median()
     return frame
+
+
+def test_a_value_that_moves_to_another_feature_makes_another_profile(spark: Any) -> None:
+    frame = spark.createDataFrame(
+        [(1.0, None, None, None, "x", "y"), (None, 1.0, None, None, "x", "y")] * 2,
+        "a double, b double, c double, empty double, kind string, place string",
+    )
+    digests = [row[0] for row in frame.selectExpr(digest_of(RANDOM)).collect()]
+    assert digests[:2] == digests[2:]
+    assert digests[0] != digests[1]
 
 
 @pytest.mark.parametrize("parameters", [{"max_iter": 5}, {"max_iter": 60, "max_leaf_nodes": 31}])
