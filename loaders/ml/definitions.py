@@ -124,10 +124,11 @@ def require_known_before(definition: Definition, profile_columns: Iterable[str])
         profile_columns: of the profile table, which has nothing of its date or later.
 
     Raises:
-        ConfigurationError: a feature is the outcome, the date or whom it is about, or is no column
-            of the profile.
+        ConfigurationError: a feature is the outcome, the date or whom it is about, says when it was
+            loaded (`_…`), or is no column of the profile.
     """
-    allowed = set(profile_columns) - {OUTCOME, definition.date, *definition.entity, "_batch_id"}
+    columns = {name for name in profile_columns if not name.startswith("_")}
+    allowed = columns - {OUTCOME, definition.date, *definition.entity}
     refused = sorted(set(definition.features) - allowed)
     if refused:
         raise ConfigurationError(
