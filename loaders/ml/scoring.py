@@ -13,7 +13,7 @@ from loaders.ml.training import foretold
 from loaders.session import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pyspark.sql import DataFrame, SparkSession
     from sklearn.pipeline import Pipeline
@@ -83,7 +83,7 @@ def profiles_to_score(spark: SparkSession, definition: Definition, champion: Ver
     return spark.sql(f"""
         select profiles.*
         from (
-            select {columns}, {digest_of(definition)} as profile_digest
+            select {columns}, {digest_of(spark.table(profile).columns)} as profile_digest
             from {profile}
             where {date} > '{first}'
         ) as profiles
@@ -95,12 +95,12 @@ def profiles_to_score(spark: SparkSession, definition: Definition, champion: Ver
     """)
 
 
-def digest_of(definition: Definition) -> str:
-    """A number of what a profile says, in SQL: another one, another profile.
+def digest_of(columns: Iterable[str]) -> str:
+    """A number of what a profile says, in SQL; columns `_…` say when it was loaded, and count not.
 
     Spark's hash passes over nulls, so it is told of each value whether it is there.
     """
-    said = ", ".join(f"{name}, isnull({name})" for name in definition.features)
+    said = ", ".join(f"{name}, isnull({name})" for name in columns if not name.startswith("_"))
     return f"xxhash64({said})"
 
 

@@ -73,6 +73,11 @@ def test_what_is_not_known_beforehand_is_refused(world: Path, name: str) -> None
         read_dataset(world, with_numbers("days_since_played", name))
 
 
+def test_what_says_when_a_profile_was_loaded_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be foretold by _logs_batch_id"):
+        require_known_before(with_numbers("_logs_batch_id"), ["profile_date", "_logs_batch_id"])
+
+
 def test_columns_of_the_profile_are_allowed() -> None:
     require_known_before(with_numbers("sessions_7"), ["profile_date", "sessions_7"])
 

@@ -1,46 +1,19 @@
-{#- One row per version of a model, and run of days in a row on which the profiles that it scored were
-    far from those that it was judged on. A view: the state of an alert is what its days say. -#}
-{{ config(materialized = 'view') }}
-
+{#- The query of a view of alerts: runs of days in a row on which the profiles that a version scored
+    were far from those that it was judged on. The state of an alert is what its days say. -#}
+{%- macro drift_alerts_of(name, model, drift) -%}
 with
-
-drifts_of_players as (
-
-    select
-        'player_churn' as model,
-        *
-    from {{ ref('player_churn_drift') }}
-
-),
-
-drifts_of_viewers as (
-
-    select
-        'viewer_churn' as model,
-        *
-    from {{ ref('viewer_churn_drift') }}
-
-),
 
 drifts as (
 
     select *
-    from drifts_of_players
-
-    union all
-
-    select *
-    from drifts_of_viewers
+    from {{ ref(drift) }}
 
 ),
 
 newest_days as (
 
-    select
-        model,
-        max(profile_date) as newest_date
+    select max(profile_date) as newest_date
     from drifts
-    group by model
 
 ),
 
@@ -58,7 +31,6 @@ far_drifts as (
 far_days as (
 
     select
-        model,
         model_version,
         profile_date,
         max(profiles) as profiles,
@@ -66,7 +38,7 @@ far_days as (
         array_sort(collect_list(struct(-stability_index as place, feature, stability_index)))
             as in_order
     from far_drifts
-    group by model, model_version, profile_date
+    group by model_version, profile_date
 
 ),
 
@@ -77,7 +49,7 @@ far_days_in_run as (
         *,
         date_sub(
             profile_date,
-            row_number() over (partition by model, model_version order by profile_date)
+            row_number() over (partition by model_version order by profile_date)
         ) as run
     from far_days
 
@@ -86,7 +58,6 @@ far_days_in_run as (
 runs as (
 
     select
-        model,
         model_version,
         min(profile_date) as started_on,
         max(profile_date) as last_on,
@@ -95,15 +66,15 @@ runs as (
         max_by(stability_index, profile_date) as stability_index,
         max_by(in_order, profile_date) as in_order
     from far_days_in_run
-    group by model, model_version, run
+    group by model_version, run
 
 ),
 
-drift_alerts as (
+{{ name }} as (
 
     select
-        md5(concat_ws('|', runs.model, runs.model_version, runs.started_on)) as alert_id,
-        runs.model,
+        md5(concat_ws('|', '{{ model }}', runs.model_version, runs.started_on)) as alert_id,
+        '{{ model }}' as model,
         runs.model_version,
         runs.started_on,
         if(runs.last_on = newest_days.newest_date, 'firing', 'resolved') as state,
@@ -119,9 +90,9 @@ drift_alerts as (
             )
         ) as features
     from runs
-    inner join newest_days
-        on runs.model = newest_days.model
+    cross join newest_days
 
 )
 
-select * from drift_alerts
+select * from {{ name }}
+{%- endmacro -%}
