@@ -1,5 +1,5 @@
-{#- The query of a view of calibration: of each version and day whose outcome is known, after all that
-    the version has learned from, what was foretold and what came. The outcome is that of
+{#- The query of a view of calibration: of each version and day whose outcome is known, after all
+    that the version has learned from, what was foretold and what came. The outcome is that of
     loaders/ml/datasets. -#}
 {%- macro calibration_of(
     name, model, entity, activity, date, known_of = [], profile = none, where = none,

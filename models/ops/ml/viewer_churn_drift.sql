@@ -1,5 +1,5 @@
-{#- One row per day, version and feature of the profiles of persons that were scored: how far they are
-    from those that the version was judged on. -#}
+{#- One row per day, version and feature of the profiles of persons that were scored: how far they
+    are from those that the version was judged on. -#}
 {{
     config(
         unique_key = ['profile_date', 'model_version', 'feature'],
