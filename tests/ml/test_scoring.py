@@ -15,6 +15,7 @@ from judging import parts_of
 from pyhive import hive
 
 from demo.churn import CHURN, START, write_world
+from loaders.ml.dataset import read_dataset
 from loaders.ml.definitions import Definition
 from loaders.ml.expression import sql_of
 from loaders.ml.function import call_of
@@ -171,6 +172,25 @@ def test_drift_is_the_stability_index_of_each_day_and_feature(
         (spread,) = (each for each in spreads if each.feature == feature)
         values = profiles[profiles["profile_date"] == day][feature].tolist()
         assert index == pytest.approx(stability_index(spread, values)), (day, feature)
+
+
+def test_calibration_tells_of_the_outcomes_that_are_learned_from(
+    spark: Any, built: None, tables: Path, champion: Version
+) -> None:
+    rows = read_dataset(tables, CHURN).rows
+    rows["profile_date"] = rows["profile_date"].dt.date
+    known = rows.merge(scores(spark)[[*KEY, "score"]], on=KEY)
+    known = known[known["profile_date"] > champion.learned_until.date()]
+    expected = {
+        day: (len(part), pytest.approx(part["score"].mean()), pytest.approx(part["outcome"].mean()))
+        for day, part in known.groupby("profile_date")
+    }
+    found = {
+        row["profile_date"]: (row["profiles"], row["foretold"], row["came"])
+        for row in spark.table("ops.player_churn_calibration").collect()
+    }
+    assert found == expected
+    assert len(found) > 7
 
 
 def stability_index(spread: Spread, values: list[Any]) -> float:
