@@ -16,13 +16,13 @@ from pyhive import hive
 
 from demo.churn import CHURN, START, write_world
 from loaders.ml.dataset import read_dataset
-from loaders.ml.definitions import Definition
+from loaders.ml.definitions import Definition, definition_of
 from loaders.ml.expression import sql_of
 from loaders.ml.function import call_of
 from loaders.ml.monitoring import Spread
 from loaders.ml.registry import Registry, Trained, Version
-from loaders.ml.scoring import digest_of, score
-from loaders.ml.tables import tell_versions
+from loaders.ml.scoring import digest_of, profiles_to_score, score
+from loaders.ml.tables import ensure_tables, tell_versions
 from loaders.ml.training import fit, foretold
 from loaders.ports import HOST
 from loaders.session import ConfigurationError
@@ -268,6 +268,26 @@ def test_tables_say_what_the_registry_has(
     assert {each["curve"] for each in points} == {"reliability", "gains", "gains_of_baseline"}
     reliability = [each["rows"] for each in points if each["curve"] == "reliability"]
     assert sum(reliability) == trained.judgement.rows
+
+
+def test_minutes_are_scored_as_far_back_as_their_model_says(
+    spark: Any, tables: Path, champion: Version
+) -> None:
+    minutes = definition_of("point_of_failure")
+    assert (minutes.date_type, minutes.scored_days) == ("timestamp", 1)
+    numbers = ", ".join(f"null :: double as {name}" for name in minutes.numbers)
+    spark.sql(f"""
+        create table gold.cohort_minutes using delta as
+        select timestamp(minute) as minute, 'e' as edge, 'i' as isp, 'd' as device_type, {numbers}
+        from values ('2026-03-01 23:59:00'), ('2026-03-02 00:00:00'), ('2026-03-03 00:00:00')
+        as minutes (minute)
+    """)
+    ensure_tables(spark, minutes)
+    found = profiles_to_score(spark, minutes, champion).selectExpr("cast(minute as string)")
+    assert [row[0] for row in found.collect()] == ["2026-03-03 00:00:00"]
+    longer = replace(minutes, scored_days=1.0001)
+    found = profiles_to_score(spark, longer, champion).selectExpr("cast(minute as string)")
+    assert {row[0] for row in found.collect()} == {"2026-03-02 00:00:00", "2026-03-03 00:00:00"}
 
 
 RANDOM = Definition(
