@@ -73,7 +73,8 @@ def profiles_to_score(spark: SparkSession, definition: Definition, champion: Ver
     # as a literal, by which Delta skips files; as text, which knows no time zone but the session's
     first = spark.sql(f"""
         select cast(cast(
-            cast(max({date}) as timestamp) - interval {seconds} seconds as {definition.date_type}
+            coalesce(max({date}), timestamp'1970-01-01') - interval {seconds} seconds
+            as {definition.date_type}
         ) as string)
         from {profile}
     """).first()[0]

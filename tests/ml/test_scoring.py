@@ -288,6 +288,8 @@ def test_minutes_are_scored_as_far_back_as_their_model_says(
     longer = replace(minutes, scored_days=1.0001)
     found = profiles_to_score(spark, longer, champion).selectExpr("cast(minute as string)")
     assert {row[0] for row in found.collect()} == {"2026-03-02 00:00:00", "2026-03-03 00:00:00"}
+    spark.sql("delete from gold.cohort_minutes")
+    assert profiles_to_score(spark, minutes, champion).collect() == []
 
 
 RANDOM = Definition(
