@@ -32,6 +32,7 @@ class Report:
     kind: str
     is_error: bool
     stalled_ms: int | None
+    shown_bps: int | None
 
 
 @dataclass(slots=True)
@@ -44,6 +45,8 @@ class Known:
     starts: int = 0
     played_ms: int = 0
     stalled_ms: int = 0
+    played_bits: int = 0
+    rated_s: int = 0
 
     def share(self, name: str) -> float | None:
         return getattr(self, name) / self.viewers if self.viewers else None
@@ -52,6 +55,10 @@ class Known:
     def rebuffering(self) -> float | None:
         whole = self.played_ms + self.stalled_ms
         return self.stalled_ms / whole if whole else None
+
+    @property
+    def bitrate(self) -> float | None:
+        return self.played_bits / self.rated_s if self.rated_s else None
 
 
 def reports(
@@ -81,6 +88,7 @@ def reports(
                         event["type"],
                         reference._is_error(event),
                         reference._waited(event) if is_stall else None,
+                        event.get("avg_bitrate") if event["type"] == "stream" else None,
                     )
                 )
     return found, minutes
@@ -124,6 +132,8 @@ def _of_minute(some: Iterable[Report]) -> Known:
         starts=sum(each.kind == "play" for each in some),
         played_ms=1000 * sum(each.kind == "stream" for each in some),
         stalled_ms=sum(each.stalled_ms or 0 for each in some),
+        played_bits=sum(each.shown_bps or 0 for each in some),
+        rated_s=sum(bool(each.shown_bps) for each in some),
     )
 
 
@@ -150,6 +160,7 @@ def _row(done: Mapping[int, Mapping[Cohort, Known]], last: int, cohort: Cohort) 
         "viewer_growth": five.viewers / before.viewers if before.viewers else None,
         "start_growth": five.starts / before.starts if before.starts else None,
         "minutes_usual": sum(cohort in minute for minute in within(*SPANS["usual"])),
+        "bitrate_growth": _growth(five, usual),
         "error_deviations": _deviations(five, usual, "failing"),
         "stall_deviations": _deviations(five, usual, "stalled"),
     }
@@ -158,17 +169,27 @@ def _row(done: Mapping[int, Mapping[Cohort, Known]], last: int, cohort: Cohort) 
         row[f"stalled_share_{span}"] = known.share("stalled")
         row[f"rebuffering_share_{span}"] = known.rebuffering
     for name, place in (("edge", 0), ("isp", 1), ("all", None)):
-        others = _sum(
-            known
-            for minute in within(*SPANS["5"])
-            for other, known in minute.items()
-            if other != cohort and (place is None or other[place] == cohort[place])
+        others, others_usual = (
+            _sum(
+                known
+                for minute in within(*SPANS[span])
+                for other, known in minute.items()
+                if other != cohort and (place is None or other[place] == cohort[place])
+            )
+            for span in ("5", "usual")
         )
         if name == "edge":
             row["viewers_of_edge_5"] = others.viewers + five.viewers
         row[f"error_share_of_{name}_5"] = others.share("failing")
         row[f"rebuffering_share_of_{name}_5"] = others.rebuffering
+        row[f"bitrate_growth_of_{name}"] = _growth(others, others_usual)
     return row
+
+
+def _growth(now: Known, usual: Known) -> float | None:
+    if now.bitrate is None or not usual.bitrate:
+        return None
+    return now.bitrate / usual.bitrate
 
 
 def _deviations(five: Known, usual: Known, name: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -21,17 +22,35 @@ if TYPE_CHECKING:
     from loaders.ml.definitions import Definition
     from loaders.ml.registry import Registry, Version
 
-# Older profiles are history: whoever left by then has left.
+# Older profiles are history: whoever left by then has left, and what failed has failed.
 DAYS = 35
+HOURS_OF_MOMENTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """The version in use of a model, loaded."""
+
+    definition: Definition
+    version: Version
+    model: Pipeline
 
 
 def score(spark: SparkSession, definition: Definition, registry: Registry) -> int:
     """Score the profiles that the version in use has not scored as they stand; how many.
 
-    The tables that tell of versions, and the function of SQL, are brought up to date with it.
-
     Raises:
         ConfigurationError: no version is in use, or there are no profiles yet.
+    """
+    return score_new(spark, in_use(spark, definition, registry))
+
+
+def in_use(spark: SparkSession, definition: Definition, registry: Registry) -> InUse:
+    """The version in use; the tables that tell of versions, and the function of SQL, are brought up
+    to date with it.
+
+    Raises:
+        ConfigurationError: no version is in use.
     """
     champion = registry.champion(definition.name)
     if champion is None:
@@ -43,7 +62,17 @@ def score(spark: SparkSession, definition: Definition, registry: Registry) -> in
     tell_versions(spark, definition, registry)
     model = registry.load(champion)
     ensure_function(spark, definition, champion, model)
-    scored = scores_of(profiles_to_score(spark, definition, champion), definition, model)
+    return InUse(definition, champion, model)
+
+
+def score_new(spark: SparkSession, used: InUse) -> int:
+    """Score the profiles that a version has not scored as they stand; how many.
+
+    Raises:
+        ConfigurationError: there are no profiles yet.
+    """
+    definition, champion = used.definition, used.version
+    scored = scores_of(profiles_to_score(spark, definition, champion), definition, used.model)
     scored.createOrReplaceTempView("scored")
     last = spark.sql(f"select max(_batch_id) from {scores_table(definition)}").first()[0]
     batch = 0 if last is None else last + 1
@@ -71,7 +100,9 @@ def profiles_to_score(spark: SparkSession, definition: Definition, champion: Ver
     if not spark.catalog.tableExists(profile):
         raise ConfigurationError(f"there is no table {profile} yet: build it with dbt build")
     # as a literal, by which Delta skips files
-    first = spark.sql(f"select max({date}) - interval {DAYS} days from {profile}").first()[0]
+    first = spark.sql(
+        f"select cast(max({date}) - interval {reach(definition)} as string) from {profile}"
+    ).first()[0]
     key = (date, *definition.entity)
     columns = ", ".join(f"profiles.{name}" for name in (*key, *definition.features))
     same = " and ".join(f"profiles.{name} = scores.{name}" for name in key)
@@ -85,6 +116,16 @@ def profiles_to_score(spark: SparkSession, definition: Definition, champion: Ver
                 and scores.profile_batch_id = profiles._batch_id
         where profiles.{date} > '{first}'
     """)
+
+
+def reach(definition: Definition) -> str:
+    """How far before the newest profile is scored, an interval of SQL.
+
+    A moment of hours ago can warn nobody.
+    """
+    if definition.date_type == "timestamp":
+        return f"{HOURS_OF_MOMENTS} hours"
+    return f"{DAYS} days"
 
 
 def scores_of(profiles: DataFrame, definition: Definition, model: Pipeline) -> DataFrame:

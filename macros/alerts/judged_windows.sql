@@ -3,15 +3,21 @@
     median that a late row moves makes or unmakes an alert of days ago.
 
     figures: the view that sets values beside what they are held against; references: which of its
-    columns a rule's `reference` means. -#}
-{%- macro judged_windows(name, domain, windows, figures, references, batches) -%}
+    columns a rule's `reference` means. metrics: of the rules those about these; none: all. -#}
+{%- macro judged_windows(
+    name, domain, windows, figures, references, batches, metrics=none
+) -%}
 with
 
 rules as (
 
     select *
     from {{ ref('alert_rules') }}
-    where domain = '{{ domain }}'
+    where
+        domain = '{{ domain }}'
+        {%- if metrics %}
+        and metric in ('{{ metrics | join("', '") }}')
+        {%- endif %}
 
 ),
 
@@ -56,7 +62,8 @@ figures_to_judge as (
         figures.value,
         figures.sample,
         figures.impacted,
-        figures.deviation,
+        {{ 'figures.deviation' if 'baseline' in references else 'cast(null as double)' }}
+            as deviation,
         rules.rule,
         rules.direction,
         rules.bound,
