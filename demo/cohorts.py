@@ -143,7 +143,7 @@ def activity(seed: int, hours: float, some: Sequence[Trouble]) -> list[Row]:
 
 
 def _minute(chance: Random, share: float) -> Row:
-    viewers = 6 + chance.randrange(6)
+    viewers = 20 + chance.randrange(20)
     stalls = 0.005 + 0.5 * max(0.0, share - STALLS_FROM) / (1 - STALLS_FROM)
     stalled = sum(chance.random() < stalls for _ in range(viewers))
     failing = sum(chance.random() < 0.002 for _ in range(viewers))

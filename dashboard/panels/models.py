@@ -131,8 +131,8 @@ def cohorts_at_risk(question: Question) -> Content:
             (3, 5, 6),
         ),
         notes=[
-            "How likely a rule of errors or stalls is broken in 5 to 15 minutes; 1 of evidence is "
-            "what rules call broken."
+            "How likely it is that a rule of errors or stalls is broken in 5 to 15 minutes.",
+            "Evidence of 1 is what rules call broken.",
         ],
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 
+from loaders.batch_settings import LARGE_BATCH_BYTES, suited_to_batch
 from loaders.ml.function import ensure_function
 from loaders.ml.tables import ensure_tables, scores_table, tell_versions
 from loaders.ml.training import foretold
@@ -71,8 +72,21 @@ def score_new(spark: SparkSession, used: InUse) -> int:
     Raises:
         ConfigurationError: there are no profiles yet.
     """
-    definition, champion = used.definition, used.version
-    scored = scores_of(profiles_to_score(spark, definition, champion), definition, used.model)
+    definition = used.definition
+    # of moments there are few, and they are waited for
+    size_bytes = 0 if definition.is_of_moments else LARGE_BATCH_BYTES
+    with suited_to_batch(spark, size_bytes):
+        first = earliest(spark, definition)
+        profiles = profiles_to_score(spark, definition, used.version, first)
+        if not definition.is_of_moments:
+            return _merge(spark, used, first, scores_of(profiles, definition, used.model))
+        scored = scored_here(profiles.toArrow(), definition, used.model)
+        return _merge(spark, used, first, spark.createDataFrame(scored)) if len(scored) else 0
+
+
+def _merge(spark: SparkSession, used: InUse, first: str, scored: DataFrame) -> int:
+    """Bring scores of dates after `first` into their table; how many rows."""
+    definition = used.definition
     scored.createOrReplaceTempView("scored")
     last = spark.sql(f"select max(_batch_id) from {scores_table(definition)}").first()[0]
     batch = 0 if last is None else last + 1
@@ -82,27 +96,41 @@ def score_new(spark: SparkSession, used: InUse) -> int:
         using (
             select
                 scored.*,
-                {champion.number} as model_version,
+                {used.version.number} as model_version,
                 cast({batch} as bigint) as _batch_id,
                 current_timestamp() as scored_at
             from scored
         ) as source
-        on {" and ".join(f"target.{name} = source.{name}" for name in key)}
+        on
+            {" and ".join(f"target.{name} = source.{name}" for name in key)}
+            and target.{definition.date} > '{first}'
         when matched then update set *
         when not matched then insert *
     """).first()
     return int(merged["num_affected_rows"])
 
 
-def profiles_to_score(spark: SparkSession, definition: Definition, champion: Version) -> DataFrame:
-    """The newest profiles of which there is no score of this version, as they stand."""
-    date, profile = definition.date, definition.profile
+def earliest(spark: SparkSession, definition: Definition) -> str:
+    """After which date profiles are scored, as a literal, by which Delta skips files.
+
+    Raises:
+        ConfigurationError: there are no profiles yet.
+    """
+    profile = definition.profile
     if not spark.catalog.tableExists(profile):
         raise ConfigurationError(f"there is no table {profile} yet: build it with dbt build")
-    # as a literal, by which Delta skips files
-    first = spark.sql(
-        f"select cast(max({date}) - interval {reach(definition)} as string) from {profile}"
+    reach = f"{HOURS_OF_MOMENTS} hours" if definition.is_of_moments else f"{DAYS} days"
+    found = spark.sql(
+        f"select cast(max({definition.date}) - interval {reach} as string) from {profile}"
     ).first()[0]
+    return found or "1970-01-01"
+
+
+def profiles_to_score(
+    spark: SparkSession, definition: Definition, version: Version, first: str
+) -> DataFrame:
+    """The profiles after a date of which there is no score of this version, as they stand."""
+    date, profile = definition.date, definition.profile
     key = (date, *definition.entity)
     columns = ", ".join(f"profiles.{name}" for name in (*key, *definition.features))
     same = " and ".join(f"profiles.{name} = scores.{name}" for name in key)
@@ -112,20 +140,18 @@ def profiles_to_score(spark: SparkSession, definition: Definition, champion: Ver
         left anti join {scores_table(definition)} as scores
             on
                 {same}
-                and scores.model_version = {champion.number}
+                and scores.{date} > '{first}'
+                and scores.model_version = {version.number}
                 and scores.profile_batch_id = profiles._batch_id
         where profiles.{date} > '{first}'
     """)
 
 
-def reach(definition: Definition) -> str:
-    """How far before the newest profile is scored, an interval of SQL.
-
-    A moment of hours ago can warn nobody.
-    """
-    if definition.date_type == "timestamp":
-        return f"{HOURS_OF_MOMENTS} hours"
-    return f"{DAYS} days"
+def scored_here(profiles: pa.Table, definition: Definition, model: Pipeline) -> pa.Table:
+    """Key, `profile_batch_id` and score of profiles, in this process: no worker has to begin."""
+    kept = (definition.date, *definition.entity, "profile_batch_id")
+    batches = list(scorer(model, definition, kept)(iter(profiles.to_batches())))
+    return pa.Table.from_batches(batches) if batches else pa.table({})
 
 
 def scores_of(profiles: DataFrame, definition: Definition, model: Pipeline) -> DataFrame:

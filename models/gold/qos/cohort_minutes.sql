@@ -168,12 +168,14 @@ spans_of_{{ group }} as (
         sum({{ name }}) over (partition by group_name {{ over['5'] }}) as {{ name }}_5,
         sum({{ name }}) over (partition by group_name {{ over['usual'] }}) as {{ name }}_usual,
         {%- endfor %}
-        {%- for batch in batches %}
         greatest(
-            max({{ batch }}) over (partition by group_name {{ over['5'] }}),
-            max({{ batch }}) over (partition by group_name {{ over['usual'] }})
-        ) as {{ batch }}{{ ',' if not loop.last }}
-        {%- endfor %}
+            max(_batch_id) over (partition by group_name {{ over['5'] }}),
+            max(_batch_id) over (partition by group_name {{ over['usual'] }})
+        ) as _batch_id,
+        greatest(
+            max(_logs_batch_id) over (partition by group_name {{ over['5'] }}),
+            max(_logs_batch_id) over (partition by group_name {{ over['usual'] }})
+        ) as _logs_batch_id
     from minutes_of_{{ group }}
 
 ),
@@ -235,10 +237,9 @@ shares as (
             + spans_of_{{ group }}.stalled_ms_5 - cohort_spans.stalled_ms_5, 0
         ) as rebuffering_share_of_{{ group }}_5,
         {%- for span in ('5', 'usual') %}
-        (spans_of_{{ group }}.played_bits_{{ span }} - coalesce(cohort_spans.played_bits_{{ span }}, 0))
-        / nullif(
-            spans_of_{{ group }}.rated_s_{{ span }} - coalesce(cohort_spans.rated_s_{{ span }}, 0), 0
-        ) as bitrate_of_{{ group }}_{{ span }},
+        (spans_of_{{ group }}.played_bits_{{ span }} - cohort_spans.played_bits_{{ span }})
+        / nullif(spans_of_{{ group }}.rated_s_{{ span }} - cohort_spans.rated_s_{{ span }}, 0)
+            as bitrate_of_{{ group }}_{{ span }},
         {%- endfor %}
         {%- endfor %}
         {%- for span in ('5', 'usual') %}
@@ -251,15 +252,19 @@ shares as (
         {%- endfor %}
         {%- endfor %}
         spans_of_edge.viewers_5 as viewers_of_edge_5,
-        cdn_spans_of_edge.failed_requests_5 / nullif(cdn_spans_of_edge.requests_5, 0) as cdn_error_share_5,
-        cdn_spans_of_edge.origin_errors_5 / nullif(cdn_spans_of_edge.requests_5, 0) as origin_error_share_5,
+        cdn_spans_of_edge.failed_requests_5 / nullif(cdn_spans_of_edge.requests_5, 0)
+            as cdn_error_share_5,
+        cdn_spans_of_edge.origin_errors_5 / nullif(cdn_spans_of_edge.requests_5, 0)
+            as origin_error_share_5,
         cdn_spans_of_edge.hits_5 / nullif(cdn_spans_of_edge.cacheable_requests_5, 0) as hit_share_5,
-        cdn_spans_of_edge.hits_usual / nullif(cdn_spans_of_edge.cacheable_requests_usual, 0) as hit_share_usual,
+        cdn_spans_of_edge.hits_usual / nullif(cdn_spans_of_edge.cacheable_requests_usual, 0)
+            as hit_share_usual,
         {%- for span in ('5', 'usual') %}
-        cdn_spans_of_edge.first_byte_ms_{{ span }} / nullif(cdn_spans_of_edge.first_bytes_{{ span }}, 0)
-            as first_byte_ms_{{ span }},
+        cdn_spans_of_edge.first_byte_ms_{{ span }}
+        / nullif(cdn_spans_of_edge.first_bytes_{{ span }}, 0) as first_byte_ms_{{ span }},
         cdn_spans_of_edge.origin_first_byte_ms_{{ span }}
-        / nullif(cdn_spans_of_edge.origin_first_bytes_{{ span }}, 0) as origin_first_byte_ms_{{ span }},
+        / nullif(cdn_spans_of_edge.origin_first_bytes_{{ span }}, 0)
+            as origin_first_byte_ms_{{ span }},
         {%- endfor %}
         greatest(
             {%- for group in groups %}

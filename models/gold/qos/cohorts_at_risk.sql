@@ -1,6 +1,6 @@
-{#- One row per minute, edge, ISP and kind of device that was scored: how likely it is that errors or
-    stalls come, for how many viewers, and in which layer they begin to show. A minute is formed anew
-    when one of its scores is new. -#}
+{#- One row per minute, edge, ISP and kind of device that was scored: how likely it is that errors
+    or stalls come, for how many viewers, and in which layer they begin to show. A minute is formed
+    anew when one of its scores is new. -#}
 {%- set cohort = ['edge', 'isp', 'device_type'] -%}
 {{
     config(
@@ -77,7 +77,12 @@ minutes_with_evidence as (
         array_max(array(
             {%- for layer, signs in evidence.items() %}
             named_struct(
-                'strength', greatest({% for sign in signs %}coalesce({{ sign }}, 0), {% endfor %}0),
+                'strength', greatest(
+                    {%- for sign in signs %}
+                    coalesce({{ sign }}, 0),
+                    {%- endfor %}
+                    0
+                ),
                 'layer', '{{ layer }}'
             ){{ ',' if not loop.last }}
             {%- endfor %}

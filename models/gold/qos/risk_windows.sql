@@ -1,6 +1,6 @@
-{#- One row per five minutes, a new one each minute, and cohort: the risk, as it was told at their end,
-    that a rule of errors or stalls will be broken. A window is formed anew, whole, when one of its
-    scores is new. -#}
+{#- One row per five minutes, a new one each minute, and cohort: the risk, as it was told at their
+    end, that a rule of errors or stalls will be broken. A window is formed anew, whole, when one of
+    its scores is new. -#}
 {{
     config(
         unique_key = ['window_start', 'cohort_kind', 'cohort'],
