@@ -86,6 +86,8 @@ class Warned:
 
 def main() -> None:
     """Print how well it was foretold, how long before, and how often for nothing."""
+    if WORLDS < 2:
+        raise SystemExit("bench: BENCH_FAILURE_WORLDS is 2 at least: a world is foretold by others")
     with tempfile.TemporaryDirectory(prefix="bench-failure-") as name:
         folder = Path(name)
         root = folder / "lakehouse"
