@@ -116,7 +116,7 @@ def speed(model: Pipeline, world: Path) -> None:
     profiles = spark.read.format("delta").load(str(world / "warehouse/gold.db/player_profile"))
     times = -(-PROFILES // profiles.count())
     many = profiles.crossJoin(spark.range(times)).drop("id").repartition(2)
-    many = many.withColumnRenamed("_batch_id", "profile_batch_id").cache()
+    many = many.withColumnRenamed("_batch_id", "profile_digest").cache()
     rows = many.count()
 
     def rate(deed: Callable[[], None]) -> float:

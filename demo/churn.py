@@ -59,6 +59,17 @@ PLAYERS = pa.schema(
         ("_batch_id", pa.int64()),
     ]
 )
+# As silver.game_moves; none of theirs does.
+MOVES = pa.schema(
+    [
+        ("game_id", pa.string()),
+        ("player_id", pa.string()),
+        ("is_play", pa.bool_()),
+        ("happened_on", pa.date32()),
+        ("left_at", pa.timestamp("us", "UTC")),
+        ("_batch_id", pa.int64()),
+    ]
+)
 
 
 def _type(number: str) -> pa.DataType:

@@ -17,7 +17,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from demo.build import all_green
-from demo.churn import CHURN, DAYS, PLAYERS, player_days, players_of, write_table
+from demo.churn import CHURN, DAYS, MOVES, PLAYERS, player_days, players_of, write_table
 from demo.foresight import foresee
 from demo.steps import console, step
 from loaders.dbt_project import BuildError, DbtProject
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SEED, NUMBER, LENGTH = 1, 2000, 77
 TRIALS = 6
-FEATURES = ("churn_reasons", "player_profile")
+FEATURES = ("churn_reasons", "players_daily", "player_profile")
 RESULTS = ("players_at_risk", "player_churn_drift", "player_churn_calibration")
 AT_RISK = """
     with
@@ -111,6 +111,7 @@ def demo() -> None:
         for name, rows, schema in (
             ("silver.game_player_days", days, DAYS),
             ("silver.game_players", players_of(days), PLAYERS),
+            ("silver.game_moves", [], MOVES),
         ):
             folder = write_table(root, name, rows, schema)
             spark.sql(f"create table if not exists {name} using delta location '{folder}'")

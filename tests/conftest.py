@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import free_port
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 NEEDS_SPARK = (
@@ -89,11 +90,14 @@ def aws(root: Path) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def spark(root: Path, aws: Any) -> Iterator[Any]:
-    from loaders.session import get_spark
+    from loaders.session import ANSWER_BY_STATISTICS, get_spark
+    from loaders.thrift import sql_settings
 
     # As a command that ends soon: most code of a test runs once. The full compiler took 71 of 154
     # CPU seconds of a file, and all else was 13 % faster by it.
-    session = get_spark()
+    # A test may have it answer as HiveServer2: a port is read at the start.
+    session = get_spark(settings=sql_settings(free_port()))
+    session.conf.set(ANSWER_BY_STATISTICS, "true")  # as in the engine
     # Tests move a handful of rows: compiling a query costs more than it saves.
     session.conf.set("spark.sql.codegen.wholeStage", "false")
     session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")

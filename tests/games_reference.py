@@ -314,9 +314,9 @@ def _dollars(events: Iterable[Event]) -> Fraction:
 
 def offer_funnel(events: Sequence[Event]) -> set[tuple]:
     """(day, offer, variant, segment, shows, players, clicks, dismissals, purchases, cents)."""
-    results = defaultdict(set)
+    results = defaultdict(list)
     for event in _of(events, "offer_result"):
-        results[event["event_data"]["offer_id"]].add(event["event_data"]["result"])
+        results[event["event_data"]["offer_id"]].append(event)
     groups = defaultdict(list)
     for show in _of(events, "offer_shown"):
         data = show["event_data"]
@@ -329,7 +329,12 @@ def offer_funnel(events: Sequence[Event]) -> set[tuple]:
             and event["event_data"].get("receipt_valid") is not False
         ]
         group = (show["at"].date(), data["offer_name"], data["variant"], data["segment"])
-        groups[group].append((show["player_id"], results[data["offer_id"]], paid))
+        answers = {
+            event["event_data"]["result"]
+            for event in results[data["offer_id"]]
+            if show["at"] <= event["at"] <= until
+        }
+        groups[group].append((show["player_id"], answers, paid))
     return {
         (
             *group,
@@ -425,7 +430,12 @@ def economy_balance(events: Sequence[Event]) -> set[tuple]:
 
         own = [(event, change) for event, change in orders.values() if is_here(event)]
         told = [event["event_data"] for event in balances if is_here(event)]
-        explained = [data for data in told if data.get("order_id") in orders]
+        close = {
+            order_id
+            for order_id, (event, _) in orders.items()
+            if day - timedelta(1) <= event["at"].date() <= day
+        }
+        explained = [data for data in told if data.get("order_id") in close]
         found.add(
             (
                 day,

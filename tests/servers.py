@@ -44,7 +44,7 @@ ENVIRONMENT = {
 def roto(log: Path) -> Iterator[str]:
     """The URL of a running roto-server, which keeps everything in memory."""
     command = _installed("roto-server")
-    port = _free_port()
+    port = free_port()
     with _running([command, "--port", str(port), "--ephemeral"], {}, port, log) as url:
         yield url
 
@@ -52,7 +52,7 @@ def roto(log: Path) -> Iterator[str]:
 @contextmanager
 def faulty(upstream: str, rules: list[dict[str, Any]], log: Path) -> Iterator[str]:
     """The URL of a proxy before a server, which answers some calls with errors (microburst)."""
-    port = _free_port()
+    port = free_port()
     command = [_installed("microburst"), "--upstream", upstream, "--host", HOST]
     with _running([*command, "--port", str(port)], {}, port, log) as url:
         _send(f"{url}/_microburst/rules", "POST", rules)
@@ -84,11 +84,11 @@ def _installed(command: str) -> str:
 def kinesis_local(log: Path) -> Iterator[str]:
     """The URL of a running kinesis-local; skips the test where it cannot be had."""
     folder = _installed_kinesis_local()
-    port = _free_port()
+    port = free_port()
     settings = {
         "KINESIS_MOCK_CERT_PATH": str(folder / "server.json"),
         "KINESIS_MOCK_PLAIN_PORT": str(port),
-        "KINESIS_MOCK_TLS_PORT": str(_free_port()),
+        "KINESIS_MOCK_TLS_PORT": str(free_port()),
         "LOG_LEVEL": "ERROR",
         "SHARD_LIMIT": "500",
         "CREATE_STREAM_DURATION": "1ms",
@@ -158,7 +158,8 @@ def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     pytest.fail(f"{server.args} did not answer in {START_TIMEOUT_S} s")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on which nobody listens now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return probe.getsockname()[1]

@@ -127,8 +127,9 @@ def test_models_that_rewrite_units_are_pruned_by_them(incremental: list[Any]) ->
     """macros/incremental/changes_sql.sql reads the target within the batch's units."""
     wrong = {}
     for model in incremental:
-        unit = model.config.get("rewrites")
-        is_pruned = unit in as_list(model.config.get("prune_by"))
+        unit = set(as_list(model.config.get("rewrites")))
+        pruned_by = set(as_list(model.config.get("prune_by")))
+        is_pruned = pruned_by and pruned_by <= unit <= set(as_list(model.config.unique_key))
         if unit and not (is_pruned and "_batch_id" in model.columns):
             wrong[model.name] = {"rewrites": unit, "prune_by": model.config.get("prune_by")}
     assert wrong == {}

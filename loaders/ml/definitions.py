@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,8 @@ class Definition:
 
     dataset: the SQL that gives a row per profile whose outcome is known. profile: the table that
     has what may be known. date, entity: its columns that say when, and of whom. known_after_days:
-    days from the date to the first one on which the outcome is known. numbers, categories: what is
+    days from the date to the first one on which the outcome is known. scored_days: profiles are
+    scored that are less than so many days older than the newest. numbers, categories: what is
     foretold by; baseline: the numbers that it must be better than.
     """
 
@@ -37,6 +38,7 @@ class Definition:
     date: str
     entity: tuple[str, ...]
     known_after_days: float
+    scored_days: float
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
     baseline: tuple[str, ...]
@@ -88,14 +90,15 @@ def definition_of(name: str) -> Definition:
     return definitions()[name]
 
 
-def _definition(name: str, fields: Mapping[str, Any]) -> Definition:
-    wanted = set(Definition.__slots__) - {"name"}
-    for which, names in (("lacks", wanted - fields.keys()), ("has", fields.keys() - wanted)):
+def _definition(name: str, declared: Mapping[str, Any]) -> Definition:
+    wanted = {field.name: field.type for field in fields(Definition) if field.name != "name"}
+    for which, names in (
+        ("lacks", wanted.keys() - declared.keys()),
+        ("has", declared.keys() - wanted.keys()),
+    ):
         if names:
             raise ConfigurationError(f"{DECLARED.name}: {name} {which} {', '.join(sorted(names))}")
-    made = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
-    }
+    made = {key: _value(name, key, declared[key], kind) for key, kind in wanted.items()}
     definition = Definition(name=name, **made)
     strange = set(definition.baseline) - set(definition.numbers)
     if strange:
@@ -106,6 +109,19 @@ def _definition(name: str, fields: Mapping[str, Any]) -> Definition:
     return definition
 
 
+def _value(name: str, key: str, value: Any, kind: str) -> Any:
+    """A value of a definition, of the type that its field has."""
+    if kind == "float" and type(value) in (int, float) and value > 0:
+        return value
+    if kind == "str" and isinstance(value, str) and value:
+        return value
+    is_list = kind.startswith("tuple") and isinstance(value, list)
+    if is_list and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    asked = {"float": "a number above 0", "str": "a text"}.get(kind, "a list of names")
+    raise ConfigurationError(f"{DECLARED.name}: {name} has {value!r} as {key}; write {asked}")
+
+
 def require_known_before(definition: Definition, profile_columns: Iterable[str]) -> None:
     """Refuse features that are not of the profile: they are known when all is over.
 
@@ -113,10 +129,11 @@ def require_known_before(definition: Definition, profile_columns: Iterable[str])
         profile_columns: of the profile table, which has nothing of its date or later.
 
     Raises:
-        ConfigurationError: a feature is the outcome, the date or whom it is about, or is no column
-            of the profile.
+        ConfigurationError: a feature is the outcome, the date or whom it is about, says when it was
+            loaded (`_…`), or is no column of the profile.
     """
-    allowed = set(profile_columns) - {OUTCOME, definition.date, *definition.entity, "_batch_id"}
+    columns = {name for name in profile_columns if not name.startswith("_")}
+    allowed = columns - {OUTCOME, definition.date, *definition.entity}
     refused = sorted(set(definition.features) - allowed)
     if refused:
         raise ConfigurationError(

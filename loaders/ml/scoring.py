@@ -15,7 +15,7 @@ from loaders.ml.training import foretold
 from loaders.session import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pyspark.sql import DataFrame, SparkSession
     from sklearn.pipeline import Pipeline
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from loaders.ml.definitions import Definition
     from loaders.ml.registry import Registry, Version
 
-# Older profiles are history: whoever left by then has left, and what failed has failed.
-DAYS = 35
-HOURS_OF_MOMENTS = 3
+_SECONDS_A_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +74,15 @@ def score_new(spark: SparkSession, used: InUse) -> int:
     # of moments there are few, and they are waited for
     size_bytes = 0 if definition.is_of_moments else LARGE_BATCH_BYTES
     with suited_to_batch(spark, size_bytes):
-        first = earliest(spark, definition)
-        profiles = profiles_to_score(spark, definition, used.version, first)
+        profiles = profiles_to_score(spark, definition, used.version)
         if not definition.is_of_moments:
-            return _merge(spark, used, first, scores_of(profiles, definition, used.model))
+            return _merge(spark, used, scores_of(profiles, definition, used.model))
         scored = scored_here(profiles.toArrow(), definition, used.model)
-        return _merge(spark, used, first, spark.createDataFrame(scored)) if len(scored) else 0
+        return _merge(spark, used, spark.createDataFrame(scored)) if len(scored) else 0
 
 
-def _merge(spark: SparkSession, used: InUse, first: str, scored: DataFrame) -> int:
-    """Bring scores of dates after `first` into their table; how many rows."""
+def _merge(spark: SparkSession, used: InUse, scored: DataFrame) -> int:
+    """Bring scores into their table; how many rows."""
     definition = used.definition
     scored.createOrReplaceTempView("scored")
     last = spark.sql(f"select max(_batch_id) from {scores_table(definition)}").first()[0]
@@ -101,62 +98,64 @@ def _merge(spark: SparkSession, used: InUse, first: str, scored: DataFrame) -> i
                 current_timestamp() as scored_at
             from scored
         ) as source
-        on
-            {" and ".join(f"target.{name} = source.{name}" for name in key)}
-            and target.{definition.date} > '{first}'
+        on {" and ".join(f"target.{name} = source.{name}" for name in key)}
         when matched then update set *
         when not matched then insert *
     """).first()
     return int(merged["num_affected_rows"])
 
 
-def earliest(spark: SparkSession, definition: Definition) -> str:
-    """After which date profiles are scored, as a literal, by which Delta skips files.
-
-    Raises:
-        ConfigurationError: there are no profiles yet.
-    """
-    profile = definition.profile
+def profiles_to_score(spark: SparkSession, definition: Definition, champion: Version) -> DataFrame:
+    """The newest profiles of which there is no score of this version, as they stand."""
+    date, profile = definition.date, definition.profile
+    seconds = round(definition.scored_days * _SECONDS_A_DAY)
     if not spark.catalog.tableExists(profile):
         raise ConfigurationError(f"there is no table {profile} yet: build it with dbt build")
-    reach = f"{HOURS_OF_MOMENTS} hours" if definition.is_of_moments else f"{DAYS} days"
-    found = spark.sql(
-        f"select cast(max({definition.date}) - interval {reach} as string) from {profile}"
-    ).first()[0]
-    return found or "1970-01-01"
-
-
-def profiles_to_score(
-    spark: SparkSession, definition: Definition, version: Version, first: str
-) -> DataFrame:
-    """The profiles after a date of which there is no score of this version, as they stand."""
-    date, profile = definition.date, definition.profile
+    # as a literal, by which Delta skips files; as text, which knows no time zone but the session's
+    first = spark.sql(f"""
+        select cast(cast(
+            coalesce(max({date}), timestamp'1970-01-01') - interval {seconds} seconds
+            as {definition.date_type}
+        ) as string)
+        from {profile}
+    """).first()[0]
     key = (date, *definition.entity)
-    columns = ", ".join(f"profiles.{name}" for name in (*key, *definition.features))
+    columns = ", ".join((*key, *definition.features))
     same = " and ".join(f"profiles.{name} = scores.{name}" for name in key)
     return spark.sql(f"""
-        select {columns}, profiles._batch_id as profile_batch_id
-        from {profile} as profiles
+        select profiles.*
+        from (
+            select {columns}, {digest_of(spark.table(profile).columns)} as profile_digest
+            from {profile}
+            where {date} > '{first}'
+        ) as profiles
         left anti join {scores_table(definition)} as scores
             on
                 {same}
-                and scores.{date} > '{first}'
-                and scores.model_version = {version.number}
-                and scores.profile_batch_id = profiles._batch_id
-        where profiles.{date} > '{first}'
+                and scores.model_version = {champion.number}
+                and scores.profile_digest = profiles.profile_digest
     """)
 
 
+def digest_of(columns: Iterable[str]) -> str:
+    """A number of what a profile says, in SQL; columns `_…` say when it was loaded, and count not.
+
+    Spark's hash passes over nulls, so it is told of each value whether it is there.
+    """
+    said = ", ".join(f"{name}, isnull({name})" for name in columns if not name.startswith("_"))
+    return f"xxhash64({said})"
+
+
 def scored_here(profiles: pa.Table, definition: Definition, model: Pipeline) -> pa.Table:
-    """Key, `profile_batch_id` and score of profiles, in this process: no worker has to begin."""
-    kept = (definition.date, *definition.entity, "profile_batch_id")
+    """Key, `profile_digest` and score of profiles, in this process: no worker has to begin."""
+    kept = (definition.date, *definition.entity, "profile_digest")
     batches = list(scorer(model, definition, kept)(iter(profiles.to_batches())))
     return pa.Table.from_batches(batches) if batches else pa.table({})
 
 
 def scores_of(profiles: DataFrame, definition: Definition, model: Pipeline) -> DataFrame:
-    """Key, `profile_batch_id` and score of profiles, by Arrow in Spark's Python workers."""
-    kept = (definition.date, *definition.entity, "profile_batch_id")
+    """Key, `profile_digest` and score of profiles, by Arrow in Spark's Python workers."""
+    kept = (definition.date, *definition.entity, "profile_digest")
     types = {field.name: field.dataType.simpleString() for field in profiles.schema}
     return profiles.mapInArrow(
         scorer(model, definition, kept),

@@ -41,12 +41,12 @@ def scores_table(definition: Definition) -> str:
 
 
 def scores_columns(definition: Definition) -> str:
-    """The columns of the table of scores: `_batch_id` numbers the runs, `profile_batch_id` is the
-    profile's own."""
+    """The columns of the table of scores: `_batch_id` numbers the runs, `profile_digest`
+    says what the profile was."""
     entity = "".join(f"{name} string, " for name in definition.entity)
     return (
         f"{definition.date} {definition.date_type}, {entity}score double, model_version int, "
-        "profile_batch_id bigint, _batch_id bigint, scored_at timestamp"
+        "profile_digest bigint, _batch_id bigint, scored_at timestamp"
     )
 
 

@@ -3,10 +3,20 @@
     median that a late row moves makes or unmakes an alert of days ago.
 
     figures: the view that sets values beside what they are held against; references: which of its
-    columns a rule's `reference` means. metrics: of the rules those about these; none: all. -#}
+    columns a rule's `reference` means. left_windows: a query of the windows that may have changed
+    without a new batch, as what was in them moved away, and is_near_left_windows, the condition on
+    windows near them; none where nothing moves. metrics: of the rules those about these; none:
+    all. -#}
 {%- macro judged_windows(
-    name, domain, windows, figures, references, batches, metrics=none
+    name, domain, windows, figures, references, batches,
+    left_windows=none, is_near_left_windows=none, metrics=none
 ) -%}
+{%- set is_near_any_news -%}
+{{ is_near_news_of_any(windows, 'window_start', 0, batches) }}
+        {%- if left_windows %}
+        or {{ is_near_left_windows }}
+        {%- endif %}
+{%- endset -%}
 with
 
 rules as (
@@ -31,10 +41,19 @@ windows as (
         {%- endfor %}
     from {{ ref(windows) }}
     where
-        {{ is_near_news_of_any(windows, 'window_start', 0, batches) }}
+        {{ is_near_any_news }}
     group by window_start
 
 ),
+
+{% if left_windows -%}
+left_windows as (
+
+    {{ left_windows }}
+
+),
+
+{% endif -%}
 
 windows_with_news as (
 
@@ -42,6 +61,15 @@ windows_with_news as (
     from windows
     where
         {{ is_any_new(batches) }}
+    {%- if left_windows %}
+
+    union distinct
+
+    select windows.*
+    from windows
+    left semi join left_windows
+        on windows.window_start = left_windows.window_start
+    {%- endif %}
 
 ),
 
@@ -50,7 +78,7 @@ figures as (
     select *
     from {{ ref(figures) }}
     where
-        {{ is_near_news_of_any(windows, 'window_start', 0, batches) }}
+        {{ is_near_any_news }}
 
 ),
 
@@ -138,6 +166,22 @@ judgements as (
         on
             windows_with_news.window_start = judgements.window_start
             and rules.rule = judgements.rule
+    {%- if left_windows and is_incremental() %}
+
+    union all
+
+    -- the window alone: nothing may be left in it
+    select
+        window_start,
+        null as rule,
+        null as cohorts,
+        null as breaches,
+        null as newest_arrival_at,
+        {%- for batch in batches %}
+        null as {{ batch }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from left_windows
+    {%- endif %}
 
 )
 

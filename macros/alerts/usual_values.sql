@@ -1,7 +1,21 @@
 {#- The query of a model of what was usual: of each hour, cohort and metric the median of its
     windows of five minutes, end to end, in the same hour of the four weeks before; of what has not
-    been seen for so long in the same hour of the days before; else in the day before. -#}
-{%- macro usual_values(name, windows, batches) -%}
+    been seen for so long in the same hour of the days before; else in the day before.
+
+    left_hours: a query of the hours whose windows may have changed without a new batch, as what was
+    in them moved away, and is_near_left_hours, the condition on windows near them; none where
+    nothing moves. -#}
+{%- macro usual_values(name, windows, batches, left_hours=none, is_near_left_hours=none) -%}
+{%- set later_hours = [] -%}
+{%- for weeks in range(1, 5) -%}
+    {%- do later_hours.append(('hour + interval ' ~ 7 * weeks ~ ' days', 'weeks')) -%}
+{%- endfor -%}
+{%- for days in range(1, 7) -%}
+    {%- do later_hours.append(('hour + interval ' ~ days ~ ' days', 'days')) -%}
+{%- endfor -%}
+{%- for hours in range(1, 25) -%}
+    {%- do later_hours.append(('hour + interval ' ~ hours ~ ' hours', 'day')) -%}
+{%- endfor -%}
 with
 
 -- five minutes each, end to end
@@ -15,6 +29,9 @@ windows as (
         minute(window_start) % 5 = 0
         and (
             {{ is_near_news_of_any(windows, 'window_start', 28, batches) }}
+            {%- if left_hours %}
+            or {{ is_near_left_hours }}
+            {%- endif %}
         )
 
 ),
@@ -40,14 +57,8 @@ values_beside_later_hours as (
     select
         *,
         explode(array(
-            {%- for weeks in range(1, 5) %}
-            named_struct('hour', hour + interval {{ 7 * weeks }} days, 'known_of', 'weeks'),
-            {%- endfor %}
-            {%- for days in range(1, 7) %}
-            named_struct('hour', hour + interval {{ days }} days, 'known_of', 'days'),
-            {%- endfor %}
-            {%- for hours in range(1, 25) %}
-            named_struct('hour', hour + interval {{ hours }} hours, 'known_of', 'day')
+            {%- for later_hour, known_of in later_hours %}
+            named_struct('hour', {{ later_hour }}, 'known_of', '{{ known_of }}')
             {{- ',' if not loop.last }}
             {%- endfor %}
         )) as later
@@ -62,6 +73,14 @@ hours as (
 
 ),
 
+{% if left_hours -%}
+left_hours as (
+
+    {{ left_hours }}
+
+),
+
+{% endif -%}
 hours_with_news as (
 
     select
@@ -70,20 +89,40 @@ hours_with_news as (
     from values_beside_later_hours
     where
         {{ is_any_new(batches) }}
+    {%- if left_hours %}
+
+    union all
+
+    select
+        hour,
+        explode(array(
+            {%- for later_hour, _ in later_hours %}
+            {{ later_hour }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        )) as later_hour
+    from left_hours
+    {%- endif %}
 
 ),
 
-hours_to_form as (
+hours_concerned as (
 
     select hour
     from hours_with_news
 
     union distinct
 
+    select later_hour as hour
+    from hours_with_news
+
+),
+
+hours_to_form as (
+
     select hours.hour
     from hours
-    left semi join hours_with_news
-        on hours.hour = hours_with_news.later_hour
+    left semi join hours_concerned
+        on hours.hour = hours_concerned.hour
 
 ),
 
@@ -159,6 +198,25 @@ distances as (
         is_cold_start,
         {{ batches | join(', ') }}
     from distances
+    {%- if left_hours and is_incremental() %}
+
+    union all
+
+    -- the hour alone: what was usual then may have moved away
+    select
+        hour,
+        null as cohort_kind,
+        null as cohort,
+        null as metric,
+        null as baseline,
+        null as deviation,
+        null as windows,
+        null as is_cold_start,
+        {%- for batch in batches %}
+        null as {{ batch }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from hours_concerned
+    {%- endif %}
 
 )
 

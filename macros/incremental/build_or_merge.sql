@@ -1,7 +1,9 @@
 {#- Creates a model's table from a query, or merges the query's rows into it, by its config. -#}
 {%- macro build_or_merge(existing, target, sql) -%}
+    {%- set unique_key = config.get('unique_key') -%}
+    {%- set unique_key = [unique_key] if unique_key is string else unique_key -%}
     {%- set batch = target.schema ~ '__' ~ target.identifier ~ '__batch' -%}
-    {%- if not config.get('unique_key') -%}
+    {%- if not unique_key -%}
         {{- exceptions.raise_compiler_error(
             target ~ ' is merged and has no unique_key: say which columns identify a row'
         ) -}}
@@ -28,7 +30,8 @@
             ) -%}
             {%- set columns = columns or adapter.get_columns_in_relation(existing) -%}
             {%- set names = columns | map(attribute='name') | list -%}
-            {%- if config.get('rewrites') -%}
+            {#- Where a unit is one row the MERGE itself tells what changes. -#}
+            {%- if units_rewritten() and units_rewritten() | sort != unique_key | sort -%}
                 {%- set changes = batch ~ '_changes' -%}
                 {%- do run_query(create_temporary_view(
                     api.Relation.create(identifier=changes),

@@ -2,14 +2,14 @@
     differ, and the keys of those that are no longer there, with null in every other column. A row
     of the batch without `_batch_id` only names a unit, of which nothing may be left. -#}
 {%- macro changes_sql(target, batch, columns, extent) -%}
-    {%- set unit = config.require('rewrites') -%}
+    {%- set unit = units_rewritten() -%}
     {%- set unique_key = config.require('unique_key') -%}
     {%- set unique_key = [unique_key] if unique_key is string else unique_key -%}
     with
 
     units as (
 
-        select distinct {{ unit }} from {{ batch }}
+        select distinct {{ unit | join(', ') }} from {{ batch }}
 
     ),
 
@@ -23,8 +23,8 @@
         select {% for column in columns %}target.{{ column }}, {% endfor %}false as is_of_batch
         from {{ target }} as target
         left semi join units
-            on target.{{ unit }} = units.{{ unit }}
-        where target.{{ unit }} between {{ extent.ranges[unit][0] }} and {{ extent.ranges[unit][1] }}
+            on {% for column in unit %}{{ ' and ' if not loop.first }}target.{{ column }} = units.{{ column }}{% endfor %}
+        where {% for column, range in extent.ranges.items() %}{{ ' and ' if not loop.first }}target.{{ column }} between {{ range[0] }} and {{ range[1] }}{% endfor %}
 
     ),
 

@@ -34,7 +34,7 @@
         {% for column, range in extent.ranges.items() -%}
         and target.{{ column }} between {{ range[0] }} and {{ range[1] }}
         {% endfor %}
-    {% if config.get('rewrites') -%}
+    {% if units_rewritten() -%}
     when matched and source._batch_id is null then delete
     {% endif -%}
     when matched and {{ counts }} and not (
@@ -60,7 +60,7 @@
     when matched and source._batch_id > target._batch_id
         then update set _batch_id = source._batch_id
     {% endif -%}
-    when not matched then insert *
+    when not matched{{ ' and source._batch_id is not null' if units_rewritten() }} then insert *
     {%- endset -%}
     {{- retry_conflicts(statement) -}}
 {%- endmacro -%}

@@ -1,6 +1,7 @@
 {#- The query of a model of drift: of each day and feature how far the profiles that were scored are
-    from those that their version was judged on, as the population stability index. -#}
-{%- macro drift_of(name, model, scores, profile, date, entity) -%}
+    from those that their version was judged on, as the population stability index. `where` leaves out
+    profiles that it was not judged on. -#}
+{%- macro drift_of(name, model, scores, profile, date, entity, where = 'true') -%}
 with
 
 scores as (
@@ -32,7 +33,9 @@ profiles as (
 
     select *
     from {{ ref(profile) }}
-    where {{ is_near_news(scores, date, 0) }}
+    where
+        {{ where }}
+        and {{ is_near_news(scores, date, 0) }}
 
 ),
 

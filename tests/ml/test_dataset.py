@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from judging import parts_of
 
 from demo.churn import CHURN, player_days, profiles, write_world
+from loaders.ml import definitions as declared
 from loaders.ml.dataset import read_dataset, split
 from loaders.ml.definitions import Definition, definition_of, require_known_before
 from loaders.session import ConfigurationError
@@ -54,7 +57,7 @@ def test_a_dataset_is_read_as_its_tables_stood(tmp_path: Path) -> None:
 def test_nobody_is_judged_whom_the_model_has_learned_from_nor_a_day_before_all_it_learned_was_known(
     world: Path,
 ) -> None:
-    parts = split(read_dataset(world, CHURN).rows, CHURN)
+    parts = parts_of(world, CHURN)
     people = [set(part["player_id"]) for part in (parts.train, parts.validation, parts.test)]
     assert not people[0] & people[1]
     assert not (people[0] | people[1]) & people[2]
@@ -68,6 +71,11 @@ def test_nobody_is_judged_whom_the_model_has_learned_from_nor_a_day_before_all_i
 def test_what_is_not_known_beforehand_is_refused(world: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"cannot be foretold by {name}"):
         read_dataset(world, with_numbers("days_since_played", name))
+
+
+def test_what_says_when_a_profile_was_loaded_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be foretold by _logs_batch_id"):
+        require_known_before(with_numbers("_logs_batch_id"), ["profile_date", "_logs_batch_id"])
 
 
 def test_columns_of_the_profile_are_allowed() -> None:
@@ -94,3 +102,47 @@ def test_a_version_that_is_gone_is_told(tmp_path: Path) -> None:
 def test_a_model_that_is_not_declared_is_told_with_those_that_are() -> None:
     with pytest.raises(ConfigurationError, match="no model weather; there are player_churn"):
         definition_of("weather")
+
+
+DECLARED = """
+weather:
+  description: It rains.
+  dataset: weather.sql
+  profile: gold.days
+  date: day
+  entity: [town]
+  known_after_days: 1
+  scored_days: 0.5
+  numbers: [clouds, wind]
+  categories: []
+  baseline: [clouds]
+"""
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "told"),
+    [
+        ("scored_days: 0.5", "", "weather lacks scored_days"),
+        ("baseline", "base: 1\n  baseline", "weather has base"),
+        ("scored_days: 0.5", "scored_days: 0", "has 0 as scored_days; write a number above 0"),
+        ("scored_days: 0.5", "scored_days: a week", "has 'a week' as scored_days; write a number"),
+        (
+            "known_after_days: 1",
+            "known_after_days: yes",
+            "has True as known_after_days; write",
+        ),
+        ("[town]", "town", "has 'town' as entity; write a list of names"),
+        ("[clouds, wind]", "[clouds, 7]", "as numbers; write a list of names"),
+        ("gold.days", "", "has None as profile; write a text"),
+        ("[clouds]", "[sun]", "has a baseline of sun, which are not among its numbers"),
+    ],
+)
+def test_a_model_that_is_declared_wrongly_is_told_with_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, instead: str, told: str
+) -> None:
+    monkeypatch.setattr(declared, "DECLARED", tmp_path / "models.yml")
+    (tmp_path / "models.yml").write_text(DECLARED)
+    assert declared.definitions.__wrapped__()["weather"].scored_days == 0.5
+    (tmp_path / "models.yml").write_text(DECLARED.replace(there, instead))
+    with pytest.raises(ConfigurationError, match=f"^models.yml: .*{re.escape(told)}"):
+        declared.definitions.__wrapped__()

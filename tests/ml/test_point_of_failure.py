@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cohorts import MINUTE_MS, POINT_OF_FAILURE, RULES, at, breaches, viewing, write_cohorts
 from cohorts_reference import known_when_minutes_began
+from judging import judged, parts_of, shuffled
 
-from loaders.ml.dataset import Split, read_dataset, split
-from loaders.ml.training import PLAIN, Judgement, fit, judge
+from loaders.ml.dataset import Split, read_dataset
 
 HOURS = 20
-
-
-def parts_of(root: Path) -> Split:
-    return split(read_dataset(root, POINT_OF_FAILURE).rows, POINT_OF_FAILURE)
-
-
-def judged(parts: Split) -> Judgement:
-    model = fit(POINT_OF_FAILURE, parts.train, PLAIN, seed=1)
-    baseline = fit(POINT_OF_FAILURE.alone(POINT_OF_FAILURE.baseline), parts.train, PLAIN, seed=1)
-    return judge(model, POINT_OF_FAILURE, baseline, parts.test, seed=1)
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Split:
     root = tmp_path_factory.mktemp("cohorts")
     write_cohorts(root, viewing(seed=1, hours=HOURS, ramp_minutes=25))
-    return parts_of(root)
+    return parts_of(root, POINT_OF_FAILURE)
 
 
 def test_what_builds_up_is_foretold_better_than_by_the_last_values(parts: Split) -> None:
-    judgement = judged(parts)
+    judgement = judged(parts, POINT_OF_FAILURE)
     assert judgement.gain_low > 0
     assert judgement.pr_auc > 2 * judgement.base_rate
 
 
 def test_what_comes_at_once_is_not_foretold(tmp_path: Path) -> None:
     write_cohorts(tmp_path, viewing(seed=2, hours=HOURS, ramp_minutes=0))
-    judgement = judged(parts_of(tmp_path))
+    judgement = judged(parts_of(tmp_path, POINT_OF_FAILURE), POINT_OF_FAILURE)
     assert judgement.pr_auc < 1.5 * judgement.base_rate
 
 
 def test_with_shuffled_outcomes_nothing_is_learned(parts: Split) -> None:
-    shuffled = parts.train["outcome"].sample(frac=1, random_state=1).to_numpy()
-    judgement = judged(replace(parts, train=parts.train.assign(outcome=shuffled)))
+    judgement = judged(shuffled(parts), POINT_OF_FAILURE)
     assert abs(judgement.roc_auc - 0.5) < 0.1
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judging import parts_of
 
-from demo.churn import CHURN
+from demo.churn import CHURN, player_days, write_world
 from loaders.cli import cli
 from loaders.ml import lifecycle
-from loaders.ml.dataset import read_dataset, split
+from loaders.ml.dataset import read_dataset
 from loaders.ml.definitions import definitions
 from loaders.ml.gate import objections
 from loaders.ml.registry import Registry, Trained, code_version
@@ -65,7 +67,7 @@ def test_a_version_is_kept_with_what_it_was_made_of(
     assert version.tables == trained.tables
     assert version.code == code_version()
     assert version.figures["roc_auc"] == trained.judgement.roc_auc
-    test = split(read_dataset(world, CHURN).rows, CHURN).test
+    test = parts_of(world, CHURN).test
     kept = foretold(registry.load(version), CHURN, test)
     assert np.array_equal(kept, foretold(trained.model, CHURN, test))
     artifacts = world / "ml" / "artifacts" / "player_churn" / version.run_id / "artifacts"
@@ -87,7 +89,7 @@ def test_a_worse_challenger_is_not_promoted(
     good = registry.record(trained)
     _, against = lifecycle.promote(world, CHURN, registry, good)
     assert against == []
-    parts = split(read_dataset(world, CHURN).rows, CHURN)
+    parts = parts_of(world, CHURN)
     weak = fit(CHURN, parts.train, {"max_iter": 2, "learning_rate": 0.02}, seed=1)
     worse = registry.record(replace(trained, model=weak))
     _, against = lifecycle.promote(world, CHURN, registry, worse)
@@ -103,3 +105,23 @@ def test_the_command_line_says_in_a_line_what_is_missing(
     assert json.loads(listed.stdout) == {name: [] for name in definitions()}
     refused = CliRunner().invoke(cli, ["ml", "promote", "player_churn"])
     assert "has no version: python -m loaders ml train player_churn" in str(refused.exception)
+
+
+def test_a_version_is_trained_again_from_what_was_recorded_though_its_tables_have_gone_on(
+    world: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(world / "warehouse", tmp_path / "warehouse")
+    registry = Registry(tmp_path)
+    first = registry.record(trained)
+    before = read_dataset(tmp_path, CHURN)
+    write_world(tmp_path, player_days(seed=7, players=40, days=40))
+    assert not read_dataset(tmp_path, CHURN).rows.equals(before.rows)
+
+    monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path))
+    CliRunner().invoke(cli, ["ml", "train", "player_churn", "--like", "1"], catch_exceptions=False)
+    again = registry.version("player_churn")
+    assert again.number == 2
+    assert again.tables == first.tables == before.versions
+    assert (again.parameters, again.figures) == (first.parameters, first.figures)
+    scores = [foretold(registry.load(each), CHURN, before.rows) for each in (first, again)]
+    np.testing.assert_array_equal(*scores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from judging import parts_of
+from pyhive import hive
 
 from demo.churn import CHURN, START, write_world
-from loaders.ml.dataset import read_dataset, split
-from loaders.ml.definitions import Definition
+from loaders.ml.dataset import read_dataset
+from loaders.ml.definitions import Definition, definition_of
 from loaders.ml.expression import sql_of
 from loaders.ml.function import call_of
 from loaders.ml.monitoring import Spread
 from loaders.ml.registry import Registry, Trained, Version
-from loaders.ml.scoring import DAYS, score
-from loaders.ml.tables import tell_versions
+from loaders.ml.scoring import digest_of, profiles_to_score, score
+from loaders.ml.tables import ensure_tables, tell_versions
 from loaders.ml.training import fit, foretold
+from loaders.ports import HOST
 from loaders.session import ConfigurationError
+from loaders.thrift import serving_sql
 
-BUILT = ("players_at_risk", "player_churn_drift", "player_churn_calibration")
+BUILT = (
+    "players_at_risk",
+    "player_churn_calibration",
+    "player_churn_drift",
+    "player_churn_drift_alerts",
+)
 KEY = ["profile_date", "game_id", "player_id"]
 
 
@@ -58,7 +67,7 @@ def scored(spark: Any, registry: Registry, champion: Version) -> int:
 
 def newest_profiles(spark: Any) -> pd.DataFrame:
     profiles = spark.table("gold.player_profile").toPandas().astype({"profile_date": "object"})
-    first = profiles["profile_date"].max() - pd.Timedelta(days=DAYS)
+    first = profiles["profile_date"].max() - pd.Timedelta(days=CHURN.scored_days)
     newest = profiles[profiles["profile_date"] > first]
     return newest.sort_values(KEY, ignore_index=True)
 
@@ -84,15 +93,25 @@ def test_the_newest_profiles_are_scored_as_in_this_process(
     assert set(found["_batch_id"]) == {0}
 
 
-def test_the_function_of_sql_gives_the_same_scores_in_any_session(spark: Any, scored: int) -> None:
-    other = spark.newSession()
-    found = other.sql(f"""
+@pytest.fixture
+def analyst(spark: Any) -> Iterator[hive.Cursor]:
+    """Someone who asks over HiveServer2, as BI tools do."""
+    port = spark.sparkContext.getConf().get("spark.hadoop.hive.server2.thrift.port")
+    with serving_sql(spark), hive.connect(HOST, int(port), username="analyst") as connection:
+        yield connection.cursor()
+
+
+def test_over_hiveserver2_the_function_of_sql_gives_the_same_scores(
+    spark: Any, scored: int, analyst: hive.Cursor
+) -> None:
+    analyst.execute(f"""
         select {", ".join(KEY)}, {call_of(CHURN)} as score
         from gold.player_profile
         where profile_date >= (select min(profile_date) from bronze.scores_player_churn)
-    """).toPandas()
+    """)
+    found = pd.DataFrame(analyst.fetchall(), columns=[*KEY, "score"])
     found = found.sort_values(KEY, ignore_index=True)
-    expected = scores(spark)
+    expected = scores(spark).astype({"profile_date": "str"})
     pd.testing.assert_frame_equal(found[KEY], expected[KEY])
     np.testing.assert_allclose(found["score"], expected["score"], rtol=0, atol=1e-9)
 
@@ -155,6 +174,25 @@ def test_drift_is_the_stability_index_of_each_day_and_feature(
         assert index == pytest.approx(stability_index(spread, values)), (day, feature)
 
 
+def test_calibration_tells_of_the_outcomes_that_are_learned_from(
+    spark: Any, built: None, tables: Path, champion: Version
+) -> None:
+    rows = read_dataset(tables, CHURN).rows
+    rows["profile_date"] = rows["profile_date"].dt.date
+    known = rows.merge(scores(spark)[[*KEY, "score"]], on=KEY)
+    known = known[known["profile_date"] > champion.learned_until.date()]
+    expected = {
+        day: (len(part), pytest.approx(part["score"].mean()), pytest.approx(part["outcome"].mean()))
+        for day, part in known.groupby("profile_date")
+    }
+    found = {
+        row["profile_date"]: (row["profiles"], row["foretold"], row["came"])
+        for row in spark.table("ops.player_churn_calibration").collect()
+    }
+    assert found == expected
+    assert len(found) > 7
+
+
 def stability_index(spread: Spread, values: list[Any]) -> float:
     """Slow and obvious."""
     counts = [0] * len(spread.shares)
@@ -180,8 +218,10 @@ def test_a_profile_is_scored_again_when_it_has_changed_or_another_version_is_in_
 ) -> None:
     assert score(spark, CHURN, registry) == 0
     before = scores(spark)
+    spark.sql("update gold.player_profile set _batch_id = 2")
+    assert score(spark, CHURN, registry) == 0  # it says what it said
     player = before["player_id"].iloc[0]
-    changed = "update gold.player_profile set _batch_id = 2, level_failure_share_7 = 1"
+    changed = "update gold.player_profile set level_failure_share_7 = 0.123"
     spark.sql(f"{changed} where player_id = '{player}'")
     number = score(spark, CHURN, registry)
     after = scores(spark)
@@ -189,9 +229,8 @@ def test_a_profile_is_scored_again_when_it_has_changed_or_another_version_is_in_
     assert number == is_new.sum()
     pd.testing.assert_series_equal(is_new, after["player_id"] == player, check_names=False)
     pd.testing.assert_frame_equal(after[~is_new], before[~is_new])
-    assert set(after[is_new]["profile_batch_id"]) == {2}
 
-    parts = split(read_dataset(registry.folder.parent, CHURN).rows, CHURN)
+    parts = parts_of(registry.folder.parent, CHURN)
     other_model = fit(CHURN, parts.train, {"max_iter": 10}, seed=1)
     other = registry.record(replace(trained, model=other_model))
     registry.promote(other)
@@ -231,6 +270,28 @@ def test_tables_say_what_the_registry_has(
     assert sum(reliability) == trained.judgement.rows
 
 
+def test_minutes_are_scored_as_far_back_as_their_model_says(
+    spark: Any, tables: Path, champion: Version
+) -> None:
+    minutes = definition_of("point_of_failure")
+    assert (minutes.date_type, minutes.scored_days) == ("timestamp", 1)
+    numbers = ", ".join(f"null :: double as {name}" for name in minutes.numbers)
+    spark.sql(f"""
+        create table gold.cohort_minutes using delta as
+        select timestamp(minute) as minute, 'e' as edge, 'i' as isp, 'd' as device_type, {numbers}
+        from values ('2026-03-01 23:59:00'), ('2026-03-02 00:00:00'), ('2026-03-03 00:00:00')
+        as minutes (minute)
+    """)
+    ensure_tables(spark, minutes)
+    found = profiles_to_score(spark, minutes, champion).selectExpr("cast(minute as string)")
+    assert [row[0] for row in found.collect()] == ["2026-03-03 00:00:00"]
+    longer = replace(minutes, scored_days=1.0001)
+    found = profiles_to_score(spark, longer, champion).selectExpr("cast(minute as string)")
+    assert {row[0] for row in found.collect()} == {"2026-03-02 00:00:00", "2026-03-03 00:00:00"}
+    spark.sql("delete from gold.cohort_minutes")
+    assert profiles_to_score(spark, minutes, champion).collect() == []
+
+
 RANDOM = Definition(
     name="random",
     description="",
@@ -239,6 +300,7 @@ RANDOM = Definition(
     date="day",
     entity=("who",),
     known_after_days=1,
+    scored_days=1,
     numbers=("a", "b", "c", "empty"),
     categories=("kind", "place"),
     baseline=("a",),
@@ -267,6 +329,16 @@ def random_rows(seed: int, rows: int, kinds: list[str | None]) -> pd.DataFrame:
     )
     frame["outcome"] = chances + chance.normal(size=rows) > chances.median()
     return frame
+
+
+def test_a_profile_is_another_one_when_a_value_moves_to_another_column_not_when_it_is_loaded(
+    spark: Any,
+) -> None:
+    rows = [(1.0, None, 1), (None, 1.0, 1), (1.0, None, 2), (None, 1.0, 2)]
+    frame = spark.createDataFrame(rows, "a double, b double, _batch_id bigint")
+    digests = [row[0] for row in frame.selectExpr(digest_of(frame.columns)).collect()]
+    assert digests[:2] == digests[2:]
+    assert digests[0] != digests[1]
 
 
 @pytest.mark.parametrize("parameters", [{"max_iter": 5}, {"max_iter": 60, "max_leaf_nodes": 31}])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from judging import judged, parts_of, shuffled
 from viewers import VIEWER_CHURN, profiles, viewing, write_viewers
 
-from loaders.ml.dataset import Split, read_dataset, split
-from loaders.ml.training import PLAIN, Judgement, fit, foretold, judge
+from loaders.ml.dataset import Split, read_dataset
+from loaders.ml.training import PLAIN, fit, foretold
 
 LOST = 0.6
 """Far more than the 0.0232 that was found of real viewers, to be seen in a world so small."""
@@ -19,32 +19,22 @@ MEAN_RETURN = 0.78
 """Of those who have come some times: who returns less often has left."""
 
 
-def parts_of(root: Path) -> Split:
-    return split(read_dataset(root, VIEWER_CHURN).rows, VIEWER_CHURN)
-
-
-def judged(parts: Split) -> Judgement:
-    model = fit(VIEWER_CHURN, parts.train, PLAIN, seed=1)
-    baseline = fit(VIEWER_CHURN.alone(VIEWER_CHURN.baseline), parts.train, PLAIN, seed=1)
-    return judge(model, VIEWER_CHURN, baseline, parts.test, seed=1)
-
-
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Split:
     root = tmp_path_factory.mktemp("viewers")
     write_viewers(root, viewing(seed=1, viewers=2500, days=75, lost=LOST))
-    return parts_of(root)
+    return parts_of(root, VIEWER_CHURN)
 
 
 def test_quality_of_experience_tells_more_than_behaviour_where_failures_drive_away(
     parts: Split,
 ) -> None:
-    assert judged(parts).gain_low > 0
+    assert judged(parts, VIEWER_CHURN).gain_low > 0
 
 
 def test_where_failures_drive_nobody_away_no_gain_is_claimed(tmp_path: Path) -> None:
     write_viewers(tmp_path, viewing(seed=2, viewers=1200, days=75, lost=0))
-    assert judged(parts_of(tmp_path)).gain_low < 0.01
+    assert judged(parts_of(tmp_path, VIEWER_CHURN), VIEWER_CHURN).gain_low < 0.01
 
 
 def test_a_failure_makes_a_viewer_leave_about_as_often_as_the_simulation_has_it(
@@ -62,7 +52,7 @@ def test_a_failure_makes_a_viewer_leave_about_as_often_as_the_simulation_has_it(
 
 
 def test_what_is_foretold_of_viewers_comes_about_as_often(parts: Split) -> None:
-    assert judged(parts).calibration_error < 0.05
+    assert judged(parts, VIEWER_CHURN).calibration_error < 0.05
 
 
 def test_stalls_and_slow_starts_that_drive_nobody_away_are_not_blamed(parts: Split) -> None:
@@ -77,8 +67,7 @@ def test_stalls_and_slow_starts_that_drive_nobody_away_are_not_blamed(parts: Spl
 
 
 def test_with_shuffled_outcomes_nothing_is_learned(parts: Split) -> None:
-    shuffled = parts.train["outcome"].sample(frac=1, random_state=1).to_numpy()
-    judgement = judged(replace(parts, train=parts.train.assign(outcome=shuffled)))
+    judgement = judged(shuffled(parts), VIEWER_CHURN)
     assert abs(judgement.roc_auc - 0.5) < 0.08
 
 

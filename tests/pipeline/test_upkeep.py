@@ -6,7 +6,9 @@ On a small project of its own (tests/pipeline/upkeep) with this project's macros
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -262,3 +264,25 @@ def test_a_loader_keeps_the_files_of_its_table_and_of_the_ledger_bounded(
         assert "OPTIMIZE" in [
             row["operation"] for row in spark.sql(f"describe history {table}").collect()
         ]
+
+
+def test_a_log_holds_two_files_a_commit_for_seven_days(site: Site, lakehouse: Path) -> None:
+    log = lakehouse / "warehouse" / "bronze.db" / "visits" / "_delta_log"
+
+    def commits() -> set[int]:
+        return {int(path.stem) for path in log.glob("*.json")}
+
+    for batch in range(12):
+        site.deliver(batch, "2024-05-01", range(1))
+    newest = max(commits())
+    assert [path.name for path in log.iterdir() if path.name.startswith(".")] == []
+    assert len(list(log.glob("*.crc"))) == len(commits()) == newest + 1
+
+    eight_days_ago = time.time() - 8 * 86_400
+    for version in commits():
+        for path in log.glob(f"{version:020d}.*"):
+            os.utime(path, (eight_days_ago + version, eight_days_ago + version))
+    for batch in range(12, 24):  # a checkpoint is among them
+        site.deliver(batch, "2024-05-01", range(1))
+    assert min(commits()) > newest - 12
+    assert commits() >= set(range(newest, newest + 13))

@@ -11,6 +11,7 @@ import pytest
 import video_reference as reference
 from video_lakehouse import GOLD, GOLD_TABLES, Lakehouse, contents, split_sessions, versions
 
+OPS_OF_GAMES = "path:models/ops/ml/player_*"
 TIMES = ("minute", "newest_arrival_at")
 KEYS = {
     "noc_playback": ("country", "isp", "edge", "device_type", "app_version", "video_id"),
@@ -288,10 +289,10 @@ def test_the_other_models_of_video_hold_to_their_unit_tests(
         "path:models/ops",
         "stocks_daily_prices_parsed",
         "--exclude",
-        "path:models/ops/ml",
+        OPS_OF_GAMES,
     )
     folders = ("silver/qos", "live", "ops")
     unit_tests = [f"path:models/{each},test_type:unit" for each in folders]
     # of games: test_game_server_silences.py and tests/ml/test_scoring.py have them
-    of_games = ("live_server_silences", "path:models/ops/ml")
+    of_games = ("live_server_silences", OPS_OF_GAMES)
     dbt("test", "--select", *unit_tests, "--exclude", *of_games)

@@ -4,14 +4,15 @@
     config(
         unique_key = ['changed_on', 'game_id', 'currency'],
         prune_by = 'changed_on',
+        rewrites = ['changed_on', 'game_id'],
         clustered_by = ['changed_on', 'currency']
     )
 }}
 {#- A balance is told of just after what changed it, which may be the next day. -#}
 {%- set is_near_any_news -%}
-{{ is_near_news('game_currency_earned', 'happened_on', 1, cursor='_earned_batch_id') }}
-or {{ is_near_news('game_currency_spent', 'happened_on', 1, cursor='_spent_batch_id') }}
-or {{ is_near_news('game_balance_changed', 'happened_on', 1, cursor='_balances_batch_id') }}
+{{ is_near_moving_news('game_currency_earned', 1, cursor='_earned_batch_id') }}
+or {{ is_near_moving_news('game_currency_spent', 1, cursor='_spent_batch_id') }}
+or {{ is_near_moving_news('game_balance_changed', 1, cursor='_balances_batch_id') }}
 {%- endset %}
 
 with
@@ -26,6 +27,7 @@ earned as (
         event_id,
         amount,
         'earned' as kind,
+        moved_from,
         _batch_id as _earned_batch_id,
         cast(null as bigint) as _spent_batch_id
     from {{ ref('game_currency_earned') }}
@@ -43,6 +45,7 @@ spent as (
         event_id,
         amount,
         'spent' as kind,
+        moved_from,
         cast(null as bigint) as _earned_batch_id,
         _batch_id as _spent_batch_id
     from {{ ref('game_currency_spent') }}
@@ -59,6 +62,7 @@ balances as (
         currency,
         order_id,
         new - old as change,
+        moved_from,
         _batch_id as _balances_batch_id
     from {{ ref('game_balance_changed') }}
     where {{ is_near_any_news }}
@@ -72,6 +76,24 @@ orders as (
     union all
     select *
     from spent
+
+),
+
+moves as (
+
+    select
+        game_id,
+        explode(moved_from) as left_at
+    from orders
+    where
+        {{ has_moved('_earned_batch_id', '_earned_batch_id') }}
+        or {{ has_moved('_spent_batch_id', '_spent_batch_id') }}
+    union all
+    select
+        game_id,
+        explode(moved_from) as left_at
+    from balances
+    where {{ has_moved('_balances_batch_id', '_balances_batch_id') }}
 
 ),
 
@@ -94,6 +116,11 @@ days_with_news as (
         happened_on
     from balances
     where {{ is_new('_balances_batch_id', '_balances_batch_id') }}
+    union distinct
+    select
+        game_id,
+        cast(left_at as date) as happened_on
+    from moves
 
 ),
 
@@ -127,6 +154,9 @@ balances_with_order as (
             and balances.player_id = orders.player_id
             and balances.currency = orders.currency
             and lower(balances.order_id) = orders.event_id
+            and orders.happened_on between
+            date_sub(balances.happened_on, 1)
+            and balances.happened_on
 
 ),
 
@@ -179,13 +209,41 @@ economy_balance as (
         count_if(changes.is_unexplained) as unexplained_balances,
         max(changes._earned_batch_id) as _earned_batch_id,
         max(changes._spent_batch_id) as _spent_batch_id,
-        max(changes._balances_batch_id) as _balances_batch_id
+        max(changes._balances_batch_id) as _balances_batch_id,
+        -- nulls are passed over
+        greatest(
+            max(changes._earned_batch_id),
+            max(changes._spent_batch_id),
+            max(changes._balances_batch_id)
+        ) as _batch_id
     from changes
     left semi join days_to_form
         on
             changes.game_id = days_to_form.game_id
             and changes.happened_on = days_to_form.happened_on
     group by changes.happened_on, changes.game_id, coalesce(changes.currency, '')
+    {%- if is_incremental() %}
+
+    union all
+
+    -- the day alone: what changed on it may have moved away
+    select
+        happened_on as changed_on,
+        game_id,
+        null as currency,
+        null as players,
+        null as earned,
+        null as spent,
+        null as net,
+        null as balances,
+        null as broken_balances,
+        null as unexplained_balances,
+        null as _earned_batch_id,
+        null as _spent_batch_id,
+        null as _balances_batch_id,
+        null as _batch_id
+    from days_to_form
+    {%- endif %}
 
 )
 

@@ -9,4 +9,12 @@
         clustered_by = ['hour']
     )
 }}
-{{ usual_values('game_baseline', 'game_windows', ['_batch_id']) }}
+{{
+    usual_values(
+        'game_baseline',
+        'game_windows',
+        ['_batch_id'],
+        left_hours = game_windows_left('hour', 'hour'),
+        is_near_left_hours = is_near_news('game_moves', 'left_at', 29, day='window_start')
+    )
+}}

@@ -4,6 +4,7 @@
     config(
         unique_key = ['window_start', 'rule'],
         prune_by = 'window_start',
+        rewrites = 'window_start',
         clustered_by = ['window_start']
     )
 }}
@@ -16,6 +17,8 @@
         references = {
             'baseline': 'baseline', 'peers': 'peers_value', 'before': 'before_value'
         },
-        batches = ['_batch_id']
+        batches = ['_batch_id'],
+        left_windows = game_windows_left(),
+        is_near_left_windows = is_near_news('game_moves', 'left_at', 1, day='window_start')
     )
 }}

@@ -75,9 +75,7 @@ events as (
         moved_from,
         _batch_id
     from {{ ref('game_events') }}
-    where
-        {{ is_near_news('game_events', 'happened_on', 0) }}
-        or {{ is_near_former('game_events', 'happened_on', 0) }}
+    where {{ is_near_moving_news('game_events', 0) }}
 
 ),
 

@@ -21,15 +21,24 @@ minutes as (
     from {{ ref('game_minutes') }}
     where
         metric <> 'configured_events'
-        and {{ is_near_news('game_minutes', 'minute', days) }}
+        and (
+            {{ is_near_news('game_minutes', 'minute', days) }}
+            or {{ is_near_news('game_moves', 'left_at', days, day='minute') }}
+        )
 
 ),
 
 minutes_with_news as (
 
-    select distinct minute
+    select minute
     from minutes
     where {{ is_new('_batch_id') }}
+
+    union distinct
+
+    select date_trunc('minute', left_at) as minute
+    from {{ ref('game_moves') }}
+    where {{ has_moved('_batch_id') }}
 
 ),
 

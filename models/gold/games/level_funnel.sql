@@ -4,12 +4,13 @@
     config(
         unique_key = ['played_on', 'game_id', 'level_id', 'config_version'],
         prune_by = 'played_on',
+        rewrites = ['played_on', 'game_id'],
         clustered_by = ['played_on', 'level_id']
     )
 }}
 {%- set is_near_any_news -%}
-{{ is_near_news('game_level_start', 'happened_on', 0, cursor='_starts_batch_id') }}
-or {{ is_near_news('game_level_end', 'happened_on', 0, cursor='_ends_batch_id') }}
+{{ is_near_moving_news('game_level_start', 0, cursor='_starts_batch_id') }}
+or {{ is_near_moving_news('game_level_end', 0, cursor='_ends_batch_id') }}
 {%- endset %}
 
 with
@@ -25,6 +26,7 @@ starts as (
         session_id,
         'start' as result,
         cast(null as double) as duration_s,
+        moved_from,
         _batch_id as _starts_batch_id,
         cast(null as bigint) as _ends_batch_id
     from {{ ref('game_level_start') }}
@@ -43,26 +45,11 @@ ends as (
         session_id,
         coalesce(result, '') as result,
         duration_s,
+        moved_from,
         cast(null as bigint) as _starts_batch_id,
         _batch_id as _ends_batch_id
     from {{ ref('game_level_end') }}
     where level_id is not null and ({{ is_near_any_news }})
-
-),
-
-days_to_form as (
-
-    select
-        game_id,
-        played_on
-    from starts
-    where {{ is_new('_starts_batch_id', '_starts_batch_id') }}
-    union distinct
-    select
-        game_id,
-        played_on
-    from ends
-    where {{ is_new('_ends_batch_id', '_ends_batch_id') }}
 
 ),
 
@@ -73,6 +60,42 @@ events as (
     union all
     select *
     from ends
+
+),
+
+events_with_news as (
+
+    select *
+    from events
+    where
+        {{ is_new('_starts_batch_id', '_starts_batch_id') }}
+        or {{ is_new('_ends_batch_id', '_ends_batch_id') }}
+
+),
+
+moves as (
+
+    select
+        game_id,
+        explode(moved_from) as left_at
+    from events
+    where
+        {{ has_moved('_starts_batch_id', '_starts_batch_id') }}
+        or {{ has_moved('_ends_batch_id', '_ends_batch_id') }}
+
+),
+
+days_to_form as (
+
+    select
+        game_id,
+        played_on
+    from events_with_news
+    union distinct
+    select
+        game_id,
+        cast(left_at as date) as played_on
+    from moves
 
 ),
 
@@ -129,9 +152,37 @@ level_funnel as (
         sum(quits) / nullif(sum(starts), 0) as quit_rate,
         cast(sum(completed_s) as double) / nullif(sum(completions), 0) as mean_completed_s,
         max(_starts_batch_id) as _starts_batch_id,
-        max(_ends_batch_id) as _ends_batch_id
+        max(_ends_batch_id) as _ends_batch_id,
+        -- nulls are passed over
+        greatest(max(_starts_batch_id), max(_ends_batch_id)) as _batch_id
     from attempts
     group by played_on, game_id, level_id, config_version
+    {%- if is_incremental() %}
+
+    union all
+
+    -- the day alone: its only event may have moved away
+    select
+        played_on,
+        game_id,
+        null as level_id,
+        null as config_version,
+        null as players,
+        null as starts,
+        null as completions,
+        null as failures,
+        null as quits,
+        null as starts_without_end,
+        null as ends_without_start,
+        null as completion_rate,
+        null as failures_per_completion,
+        null as quit_rate,
+        null as mean_completed_s,
+        null as _starts_batch_id,
+        null as _ends_batch_id,
+        null as _batch_id
+    from days_to_form
+    {%- endif %}
 
 )
 

@@ -1,11 +1,13 @@
 {#- One row per player and day, UTC, before which they had played within a week: what was known of
     them when that day began, by which it can be foretold who leaves. Each day is profiled as soon as
-    the game has an event of it, and anew when an event of the 28 days before arrives late. -#}
+    the game has an event of it, and anew when an event of the 28 days before arrives late, or
+    leaves. -#}
 {%- set reach_days, window_days = 7, 28 -%}
 {{
     config(
         unique_key = ['profile_date', 'game_id', 'player_id'],
         prune_by = 'profile_date',
+        rewrites = ['profile_date', 'game_id', 'player_id'],
         clustered_by = ['profile_date', 'player_id']
     )
 }}
@@ -20,7 +22,21 @@ player_days as (
 
     select *
     from {{ ref('game_player_days') }}
-    where {{ is_near_news('game_player_days', 'activity_date', window_days) }}
+    where
+        {{ is_near_news('game_player_days', 'activity_date', window_days) }}
+        or {{ is_near_news('game_moves', 'left_at', window_days, day='activity_date') }}
+        or {{ is_before_rest('activity_date', window_days) }}
+
+),
+
+moves as (
+
+    select
+        game_id,
+        player_id,
+        cast(left_at as date) as activity_date
+    from {{ ref('game_moves') }}
+    where is_play and {{ has_moved('_batch_id') }}
 
 ),
 
@@ -33,53 +49,88 @@ player_days_with_news as (
     from player_days
     where {{ is_new('_batch_id') }}
 
+    union distinct
+
+    select
+        game_id,
+        player_id,
+        activity_date
+    from moves
+
+),
+
+-- the days of a game, beside the one of them before each
+game_days as (
+
+    select
+        game_id,
+        activity_date,
+        lag(activity_date) over (
+            partition by game_id order by activity_date
+        ) as previous_date
+    from {{ ref('players_daily') }}
+
 ),
 
 games as (
 
     select
         game_id,
-        min(activity_date) as first_date,
         max(activity_date) as newest_date
-    from player_days
+    from game_days
     group by game_id
 
 ),
 
-dates_of_games as (
-
-    select
-        game_id,
-        explode(sequence(first_date, newest_date)) as profile_date
-    from games
-
-),
-
-profiled_dates as (
+profiles_formed as (
 
     {% if is_incremental() -%}
-    select distinct
+    select
         game_id,
+        player_id,
         profile_date
     from {{ this }}
+    where
+        {{ is_near_news('game_player_days', 'activity_date', 0, day='profile_date') }}
+        or {{ is_near_news(
+            'game_moves', 'least(happened_on, cast(left_at as date))', 0, day='profile_date',
+            last_day='greatest(happened_on, cast(left_at as date))'
+        ) }}
     {%- else -%}
     select
         game_id,
-        profile_date
-    from dates_of_games
+        player_id,
+        activity_date as profile_date
+    from player_days
     where false
     {%- endif %}
 
 ),
 
+new_days as (
+
+    select game_days.*
+    from game_days
+    left semi join player_days_with_news
+        on
+            game_days.game_id = player_days_with_news.game_id
+            and game_days.activity_date = player_days_with_news.activity_date
+    left anti join profiles_formed
+        on
+            game_days.game_id = profiles_formed.game_id
+            and game_days.activity_date = profiles_formed.profile_date
+
+),
+
+-- and the days of rest before it
 new_dates as (
 
-    select dates_of_games.*
-    from dates_of_games
-    left anti join profiled_dates
-        on
-            dates_of_games.game_id = profiled_dates.game_id
-            and dates_of_games.profile_date = profiled_dates.profile_date
+    select distinct
+        game_id,
+        explode(
+            sequence(coalesce(date_add(previous_date, 1), activity_date), activity_date)
+        ) as profile_date
+    from new_days
 
 ),
 
@@ -124,6 +175,31 @@ reach_of_late_news as (
 
 ),
 
+-- who may have been profiled because of a day that was left
+reach_of_moves as (
+
+    select
+        game_id,
+        player_id,
+        explode(
+            sequence(date_add(activity_date, 1), date_add(activity_date, {{ reach_days }}))
+        ) as profile_date
+    from moves
+
+),
+
+-- the newest day of a game may have been left
+profiles_too_late as (
+
+    select profiles_formed.*
+    from profiles_formed
+    inner join games
+        on
+            profiles_formed.game_id = games.game_id
+            and profiles_formed.profile_date > games.newest_date
+
+),
+
 profiles_to_form as (
 
     select *
@@ -136,6 +212,19 @@ profiles_to_form as (
         player_id,
         profile_date
     from reach_of_late_news
+
+    union distinct
+
+    select *
+    from reach_of_moves
+
+    union distinct
+
+    select
+        game_id,
+        player_id,
+        profile_date
+    from profiles_too_late
 
 ),
 
@@ -156,10 +245,19 @@ days_before as (
 
     select
         profiles_to_form.profile_date,
+        profiles_to_form.game_id,
+        profiles_to_form.player_id,
+        profiles_to_form.profile_date <= games.newest_date as is_begun,
         datediff(profiles_to_form.profile_date, player_days.activity_date) as days_ago,
-        player_days.*
+        player_days.sessions,
+        {%- for name in counts %}
+        player_days.{{ name }},
+        {%- endfor %}
+        player_days._batch_id
     from profiles_to_form
-    inner join player_days
+    left outer join games
+        on profiles_to_form.game_id = games.game_id
+    left outer join player_days
         on
             profiles_to_form.game_id = player_days.game_id
             and profiles_to_form.player_id = player_days.player_id
@@ -187,7 +285,10 @@ activity as (
         {%- endfor %}
         coalesce(sum(purchases), 0) as purchases_28,
         coalesce(min_by(levels_failed, days_ago), 0) as levels_failed_of_last_day,
-        max(_batch_id) as _batch_id
+        -- none of who is to be profiled no more
+        case
+            when bool_or(is_begun) and min(days_ago) <= {{ reach_days }} then max(_batch_id)
+        end as _batch_id
     from days_before
     group by profile_date, game_id, player_id
 

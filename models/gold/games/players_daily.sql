@@ -1,10 +1,11 @@
 {#- One row per game and day on which somebody played: how many did, that day and in the days before
     it, and how many came back. A day's figures hang on the 29 days before it, so a row is formed
-    anew when a player's day of those arrives. -#}
+    anew when a player's day of those arrives, or goes. -#}
 {{
     config(
         unique_key = ['activity_date', 'game_id'],
         prune_by = 'activity_date',
+        rewrites = ['activity_date', 'game_id'],
         clustered_by = ['activity_date']
     )
 }}
@@ -15,17 +16,27 @@ player_days as (
 
     select *
     from {{ ref('game_player_days') }}
-    where {{ is_near_news('game_player_days', 'activity_date', 29) }}
+    where
+        {{ is_near_news('game_player_days', 'activity_date', 29) }}
+        or {{ is_near_news('game_moves', 'left_at', 29, day='activity_date') }}
 
 ),
 
 days_with_news as (
 
-    select distinct
+    select
         game_id,
         activity_date
     from player_days
     where {{ is_new('_batch_id') }}
+
+    union distinct
+
+    select
+        game_id,
+        cast(left_at as date) as activity_date
+    from {{ ref('game_moves') }}
+    where is_play and {{ has_moved('_batch_id') }}
 
 ),
 
@@ -74,13 +85,18 @@ reach as (
 reach_to_form as (
 
     select
-        reach.*,
+        days_to_form.game_id,
+        days_to_form.activity_date,
+        reach.player_id,
+        reach.previous_date,
+        reach.sessions,
+        reach._batch_id,
         datediff(reach.activity_date, reach.played_on) as days_since
-    from reach
-    left semi join days_to_form
+    from days_to_form
+    left outer join reach
         on
-            reach.game_id = days_to_form.game_id
-            and reach.activity_date = days_to_form.activity_date
+            days_to_form.game_id = reach.game_id
+            and days_to_form.activity_date = reach.activity_date
 
 ),
 
@@ -114,16 +130,19 @@ players_daily as (
         game_id,
         count_if(days_since = 0) as dau,
         count_if(days_since < 7) as wau,
-        count(*) as mau,
-        count_if(days_since = 0) / count(*) as stickiness,
+        count(player_id) as mau,
+        count_if(days_since = 0) / count(player_id) as stickiness,
         count_if(days_since = 0 and first_active_on = activity_date) as new_players,
         count_if(days_since = 0 and previous_date = date_sub(activity_date, 1))
             as retained_players,
         coalesce(sum(sessions) filter (where days_since = 0), 0) as sessions,
-        max(_batch_id) as _batch_id
+        -- none where nobody played
+        case when count_if(days_since = 0) > 0 then max(_batch_id) end as _batch_id
     from reach_with_first_day
     group by activity_date, game_id
+    {%- if not is_incremental() %}
     having count_if(days_since = 0) > 0
+    {%- endif %}
 
 )
 

@@ -4,6 +4,7 @@
     config(
         unique_key = ['revenue_date', 'game_id'],
         prune_by = 'revenue_date',
+        rewrites = ['revenue_date', 'game_id'],
         clustered_by = ['revenue_date']
     )
 }}
@@ -29,6 +30,19 @@ players as (
 
 ),
 
+payments_that_moved as (
+
+    select
+        game_id,
+        explode(moved_from) as left_at
+    from payments
+    where
+        (kind = 'purchase' and {{ has_moved('_batch_id', '_purchases_batch_id') }})
+        or (kind = 'refund' and {{ has_moved('_batch_id', '_refunds_batch_id') }})
+        or (kind = 'advertisement' and {{ has_moved('_batch_id', '_ads_batch_id') }})
+
+),
+
 days_to_form as (
 
     select
@@ -45,6 +59,17 @@ days_to_form as (
         revenue_date
     from players
     where {{ is_new('_players_batch_id', '_players_batch_id') }}
+    union distinct
+    select
+        game_id,
+        cast(left_at as date) as revenue_date
+    from {{ ref('game_moves') }}
+    where is_play and {{ has_moved('_batch_id', '_players_batch_id') }}
+    union distinct
+    select
+        game_id,
+        cast(left_at as date) as revenue_date
+    from payments_that_moved
 
 ),
 
@@ -131,7 +156,11 @@ revenue_daily as (
         _purchases_batch_id,
         _refunds_batch_id,
         _ads_batch_id,
-        _players_batch_id
+        _players_batch_id,
+        -- nulls are passed over; of a day of which nothing is left there is none
+        greatest(
+            _purchases_batch_id, _refunds_batch_id, _ads_batch_id, _players_batch_id
+        ) as _batch_id
     from figures
 
 )

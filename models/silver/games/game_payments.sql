@@ -63,7 +63,8 @@ reported_purchases as (
         ) = 1 as is_first_report,
         max(_batch_id) over (
             partition by game_id, coalesce(transaction_id, event_id)
-        ) as _batch_id
+        ) as _batch_id,
+        moved_from
     from purchases
 
 ),
@@ -78,7 +79,8 @@ refunds_of_players as (
         refunds.happened_on,
         refunds.amount_minor,
         refunds.currency,
-        refunds._batch_id
+        refunds._batch_id,
+        refunds.moved_from
     from refunds
     left outer join reported_purchases
         on
@@ -101,7 +103,8 @@ in_minor_units as (
         is_first_report and receipt_valid is distinct from false as is_counted,
         is_first_report,
         receipt_valid,
-        _batch_id
+        _batch_id,
+        moved_from
     from reported_purchases
     union all
     select
@@ -115,7 +118,8 @@ in_minor_units as (
         true as is_counted,
         true as is_first_report,
         cast(null as boolean) as receipt_valid,
-        _batch_id
+        _batch_id,
+        moved_from
     from refunds_of_players
     union all
     select
@@ -129,7 +133,8 @@ in_minor_units as (
         true as is_counted,
         true as is_first_report,
         cast(null as boolean) as receipt_valid,
-        _batch_id
+        _batch_id,
+        moved_from
     from installs
     where cost_minor is not null
 
@@ -160,6 +165,7 @@ game_payments as (
         is_counted,
         is_first_report,
         receipt_valid,
+        moved_from,
         _batch_id
     from in_usd
     union all
@@ -174,6 +180,7 @@ game_payments as (
         true as is_counted,
         true as is_first_report,
         cast(null as boolean) as receipt_valid,
+        moved_from,
         _batch_id
     from advertisements
 

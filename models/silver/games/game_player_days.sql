@@ -1,9 +1,10 @@
 {#- One row per player and day on which they played, formed anew whenever an event of that day
-    arrives. A refund is no play: the store tells of it. -#}
+    arrives, or leaves it. A refund is no play: the store tells of it. -#}
 {{
     config(
         unique_key = ['activity_date', 'game_id', 'player_id'],
         prune_by = 'activity_date',
+        rewrites = ['activity_date', 'game_id', 'player_id'],
         clustered_by = ['activity_date', 'player_id'],
         access = 'protected'
     )
@@ -36,25 +37,53 @@ events as (
 
 days_with_news as (
 
-    select distinct
+    select
         game_id,
         player_id,
         happened_on
     from events
     where {{ is_new('_batch_id') }}
 
+    union distinct
+
+    select
+        game_id,
+        player_id,
+        cast(left_at as date) as happened_on
+    from {{ ref('game_moves') }}
+    where is_play and {{ has_moved('_batch_id') }}
+
 ),
 
 events_to_read as (
 
-    select events.*
+    select *
     from events
-    left semi join days_with_news
+    where {{ is_near_moving_news('game_events', 0) }}
+
+),
+
+-- one without a batch where nothing is left of a day
+events_of_days as (
+
+    select
+        days_with_news.game_id,
+        days_with_news.player_id,
+        days_with_news.happened_on,
+        events_to_read.event_id,
+        events_to_read.event_type,
+        events_to_read.event_at,
+        events_to_read.session_id,
+        events_to_read.platform,
+        events_to_read.country,
+        events_to_read.signals,
+        events_to_read._batch_id
+    from days_with_news
+    left outer join events_to_read
         on
-            events.game_id = days_with_news.game_id
-            and events.player_id = days_with_news.player_id
-            and events.happened_on = days_with_news.happened_on
-    where {{ is_near_news('game_events', 'happened_on', 0) }}
+            days_with_news.game_id = events_to_read.game_id
+            and days_with_news.player_id = events_to_read.player_id
+            and days_with_news.happened_on = events_to_read.happened_on
 
 ),
 
@@ -67,7 +96,7 @@ game_player_days as (
         min(event_at) as first_event_at,
         max(event_at) as last_event_at,
         count(distinct session_id) as sessions,
-        count(*) as events,
+        count(event_id) as events,
         {%- for name, condition in counts.items() %}
         count_if({{ condition }}) as {{ name }},
         {%- endfor %}
@@ -77,7 +106,7 @@ game_player_days as (
         min_by(platform, struct(event_at, event_id)) as platform,
         min_by(country, struct(event_at, event_id)) as country,
         max(_batch_id) as _batch_id
-    from events_to_read
+    from events_of_days
     group by happened_on, game_id, player_id
 
 )
