@@ -12,7 +12,7 @@ setup: ## create the environment; does only what is missing
 demo: setup ## produce data, load it, build every table, show them (ONLY=stocks: one use case)
 	@$(PYTHON) -m demo $(if $(ONLY),--only $(ONLY))
 
-demo-ml: setup ## foretell who leaves a game: train, gate, register, score (in ./lakehouse-ml)
+demo-ml: setup ## foretell who leaves a game, and what fails: train, gate, score (in ./lakehouse-ml)
 	@LAKEHOUSE_ROOT=$(or $(LAKEHOUSE_ROOT),lakehouse-ml) $(PYTHON) -m demo.ml
 
 up: setup ## start the engine, with an AWS on this machine and producers that keep sending

@@ -20,7 +20,7 @@ BENCHMARKS = {
     "qos": "cycles of the video models, by millions of events (BENCH_MILLIONS='1 10 50')",
     "alerts": "scripted incidents of video: found, false, how soon, where (BENCH_INCIDENTS=18)",
     "game_alerts": "the same of a game's incidents (BENCH_INCIDENTS=30 BENCH_INSTALLS=3000)",
-    "ml": "churn foretold over seeded worlds, and scoring (BENCH_WORLDS=20 BENCH_PROFILES=400000)",
+    "ml": "churn and failures foretold, and scoring (BENCH_PARTS='churn failure' BENCH_WORLDS=20)",
     "dashboard": "the NOC page on a million rows of gold: first paint, refresh (DASHBOARD_ROWS=…)",
     "ip_join": "addresses located by a million ranges, against a plain BETWEEN",
 }

@@ -1,9 +1,12 @@
-"""ml: how good churn is foretold over seeded worlds, what the gate lets pass, and scoring speed.
+"""ml: how good churn and points of failure are foretold over seeded worlds, and scoring speed.
 
 Each world is a game of its own (demo/churn.py), whose players leave for reasons that are known. In
 each a model is trained with plain parameters and judged on players and days that it has not learned
 from; one of shuffled outcomes must not pass the gate. Then profiles are scored in Spark, by Arrow
 and by the function of SQL. BENCH_WORLDS=20, BENCH_PLAYERS=2000, BENCH_PROFILES=400000, SEED=1.
+
+bench/point_of_failure.py says what is asked of points of failure: BENCH_FAILURE_WORLDS=6,
+BENCH_FAILURE_HOURS=5. BENCH_PARTS='churn failure' names what is run.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from bench import point_of_failure
 from bench.measure import verdict
 from demo.churn import CHURN, player_days, write_world
 from loaders.ml.dataset import Split, read_dataset, split
@@ -36,6 +40,7 @@ WORLDS = int(os.environ.get("BENCH_WORLDS") or 20)
 PLAYERS = int(os.environ.get("BENCH_PLAYERS") or 2000)
 PROFILES = int(os.environ.get("BENCH_PROFILES") or 400_000)
 SEED = int(os.environ.get("SEED") or 1)
+PARTS = (os.environ.get("BENCH_PARTS") or "churn failure").split()
 DAYS = 70
 ROWS_A_SECOND = 100_000
 SHOWN = (
@@ -45,6 +50,14 @@ SHOWN = (
 
 
 def main() -> None:
+    """Print the figures of the parts that are asked for."""
+    if "churn" in PARTS:
+        churn()
+    if "failure" in PARTS:
+        point_of_failure.main()
+
+
+def churn() -> None:
     """Print the figures over all worlds, what was promoted of them, and rows a second."""
     judged: list[Judgement] = []
     promoted: dict[str, int] = {"true outcomes": 0, "shuffled outcomes": 0}

@@ -68,8 +68,11 @@ class Judged:
         return self.alerts[0].layer == self.incident.layer
 
 
-def built_alerts(spark: SparkSession, model: str) -> list[Alert]:
+def built_alerts(spark: SparkSession, model: str, *besides: str) -> list[Alert]:
     """Build a model of alerts with all that it is built of; returns what fired and was told.
+
+    Args:
+        besides: models that are built in the same run.
 
     Raises:
         SystemExit: a model failed.
@@ -81,7 +84,7 @@ def built_alerts(spark: SparkSession, model: str) -> list[Alert]:
         print(f"{node.name}: {node.seconds:.1f} s", file=sys.stderr, flush=True)
 
     results = DbtProject(lakehouse_root()).run(
-        *("build", "--select", f"+{model}"),
+        *("build", "--select", *(f"+{name}" for name in (model, *besides))),
         *("--exclude-resource-type", "unit_test", "--exclude-resource-type", "test"),
         report=say,
     )

@@ -1,4 +1,4 @@
-"""make demo-ml: who will leave a game, foretold: features, training, the gate, scores, drift.
+"""make demo-ml: who will leave a game, and what will fail: features, training, the gate, scores.
 
 The days of generated players (demo/churn.py), who leave for known reasons, are written as if silver
 had been built of events; from there on everything is as in use. Nothing of this is in the
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from demo.build import all_green
 from demo.churn import CHURN, DAYS, MOVES, PLAYERS, player_days, players_of, write_table
+from demo.foresight import foresee
 from demo.steps import console, step
 from loaders.dbt_project import BuildError, DbtProject
 from loaders.engine import root_to_itself
@@ -121,6 +122,7 @@ def demo() -> None:
         use(spark, registry)
         build(project, "who is at risk, drift and calibration, by dbt", RESULTS)
         show(spark, registry)
+        foresee(spark, project, root, registry)
     console.print(
         f"{time.monotonic() - started:.0f} s in all.\n\n{NEXT_STEPS.format(root=root)}",
         markup=False,

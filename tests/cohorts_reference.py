@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import video_reference as reference
@@ -20,6 +21,7 @@ from demo.video.simulator import PlayerEvent
 MINUTE_MS = 60_000
 SPANS = {"1": (0, 0), "5": (4, 0), "5_before": (9, 5), "usual": (64, 5)}
 Cohort = tuple[str, str, str]
+Group = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Report:
     kind: str
     is_error: bool
     stalled_ms: int | None
+    shown_bps: int | None
 
 
 @dataclass(slots=True)
@@ -44,6 +47,8 @@ class Known:
     starts: int = 0
     played_ms: int = 0
     stalled_ms: int = 0
+    played_bits: int = 0
+    rated_s: int = 0
 
     def share(self, name: str) -> float | None:
         return getattr(self, name) / self.viewers if self.viewers else None
@@ -52,6 +57,10 @@ class Known:
     def rebuffering(self) -> float | None:
         whole = self.played_ms + self.stalled_ms
         return self.stalled_ms / whole if whole else None
+
+    @property
+    def bitrate(self) -> float | None:
+        return self.played_bits / self.rated_s if self.rated_s else None
 
 
 def reports(
@@ -81,6 +90,7 @@ def reports(
                         event["type"],
                         reference._is_error(event),
                         reference._waited(event) if is_stall else None,
+                        event.get("avg_bitrate") if event["type"] == "stream" else None,
                     )
                 )
     return found, minutes
@@ -108,11 +118,31 @@ def known_when_minutes_began(
     done: Mapping[int, Mapping[Cohort, Known]],
 ) -> dict[tuple[int, Cohort], dict[str, Any]]:
     """The same, of what cohorts did by minute (epoch ms)."""
+    groups: dict[Group, dict[int, Known]] = {}
+    for minute, cohorts in done.items():
+        for cohort, known in cohorts.items():
+            for group in _groups_of(cohort).values():
+                of_minute = groups.setdefault(group, {})
+                of_minute[minute] = _sum([of_minute.get(minute, Known()), known])
+
+    @cache
+    def of_group(group: Group, last: int, span: str) -> Known:
+        return _sum(groups[group].get(minute, Known()) for minute in _within(last, span))
+
     return {
-        (minute + 2 * MINUTE_MS, cohort): _row(done, minute, cohort)
+        (minute + 2 * MINUTE_MS, cohort): _row(done, of_group, minute, cohort)
         for minute, cohorts in done.items()
         for cohort in cohorts
     }
+
+
+def _groups_of(cohort: Cohort) -> dict[str, Group]:
+    return {"edge": ("edge", cohort[0]), "isp": ("isp", cohort[1]), "all": ("all", "all")}
+
+
+def _within(last: int, span: str) -> Iterator[int]:
+    since, until = SPANS[span]
+    return (last - n * MINUTE_MS for n in range(until, since + 1))
 
 
 def _of_minute(some: Iterable[Report]) -> Known:
@@ -124,6 +154,8 @@ def _of_minute(some: Iterable[Report]) -> Known:
         starts=sum(each.kind == "play" for each in some),
         played_ms=1000 * sum(each.kind == "stream" for each in some),
         stalled_ms=sum(each.stalled_ms or 0 for each in some),
+        played_bits=sum(each.shown_bps or 0 for each in some),
+        rated_s=sum(bool(each.shown_bps) for each in some),
     )
 
 
@@ -135,13 +167,19 @@ def _sum(some: Iterable[Known]) -> Known:
     return total
 
 
-def _row(done: Mapping[int, Mapping[Cohort, Known]], last: int, cohort: Cohort) -> dict[str, Any]:
-    def within(since: int, until: int) -> Iterator[Mapping[Cohort, Known]]:
-        return (done.get(last - n * MINUTE_MS, {}) for n in range(until, since + 1))
+def _less(some: Known, own: Known) -> Known:
+    return Known(*(getattr(some, name) - getattr(own, name) for name in Known.__slots__))
 
+
+def _row(
+    done: Mapping[int, Mapping[Cohort, Known]],
+    of_group: Callable[[Group, int, str], Known],
+    last: int,
+    cohort: Cohort,
+) -> dict[str, Any]:
     of = {
-        span: _sum(minute[cohort] for minute in within(*ends) if cohort in minute)
-        for span, ends in SPANS.items()
+        span: _sum(done.get(minute, {}).get(cohort, Known()) for minute in _within(last, span))
+        for span in SPANS
     }
     five, before, usual = of["5"], of["5_before"], of["usual"]
     row = {
@@ -149,7 +187,8 @@ def _row(done: Mapping[int, Mapping[Cohort, Known]], last: int, cohort: Cohort) 
         "viewers_5": five.viewers,
         "viewer_growth": five.viewers / before.viewers if before.viewers else None,
         "start_growth": five.starts / before.starts if before.starts else None,
-        "minutes_usual": sum(cohort in minute for minute in within(*SPANS["usual"])),
+        "minutes_usual": sum(cohort in done.get(minute, {}) for minute in _within(last, "usual")),
+        "bitrate_growth": _growth(five, usual),
         "error_deviations": _deviations(five, usual, "failing"),
         "stall_deviations": _deviations(five, usual, "stalled"),
     }
@@ -157,18 +196,22 @@ def _row(done: Mapping[int, Mapping[Cohort, Known]], last: int, cohort: Cohort) 
         row[f"error_share_{span}"] = known.share("failing")
         row[f"stalled_share_{span}"] = known.share("stalled")
         row[f"rebuffering_share_{span}"] = known.rebuffering
-    for name, place in (("edge", 0), ("isp", 1), ("all", None)):
-        others = _sum(
-            known
-            for minute in within(*SPANS["5"])
-            for other, known in minute.items()
-            if other != cohort and (place is None or other[place] == cohort[place])
+    for name, group in _groups_of(cohort).items():
+        others, others_usual = (
+            _less(of_group(group, last, span), of[span]) for span in ("5", "usual")
         )
         if name == "edge":
             row["viewers_of_edge_5"] = others.viewers + five.viewers
         row[f"error_share_of_{name}_5"] = others.share("failing")
         row[f"rebuffering_share_of_{name}_5"] = others.rebuffering
+        row[f"bitrate_growth_of_{name}"] = _growth(others, others_usual)
     return row
+
+
+def _growth(now: Known, usual: Known) -> float | None:
+    if now.bitrate is None or not usual.bitrate:
+        return None
+    return now.bitrate / usual.bitrate
 
 
 def _deviations(five: Known, usual: Known, name: str) -> float | None:

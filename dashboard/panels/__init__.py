@@ -209,6 +209,12 @@ PANELS = {
         ("players_at_risk",),
         models.at_risk,
     ),
+    "cohorts_at_risk": Panel(
+        "Viewers at risk of errors and stalls",
+        "Which cohorts of the newest minute may meet errors or stalls soon, and in which layer.",
+        ("cohorts_at_risk",),
+        models.cohorts_at_risk,
+    ),
     "model_drift": Panel(
         "Drift of churn",
         "How far the players of now are from those that the version was judged on.",
@@ -247,6 +253,12 @@ PAGES = {
         "game_levels",
         "game_economy",
     ),
-    "/models": ("model_versions", "players_at_risk", "model_quality", "model_drift"),
+    "/models": (
+        "model_versions",
+        "cohorts_at_risk",
+        "players_at_risk",
+        "model_quality",
+        "model_drift",
+    ),
     "/stocks": ("tickers", "live_prices", "stock"),
 }

@@ -106,6 +106,37 @@ def at_risk(question: Question) -> Content:
     )
 
 
+def cohorts_at_risk(question: Question) -> Content:
+    """Cohorts of the newest minute by how likely it is that errors or stalls come."""
+    rows = question.of_choice("cohorts_at_risk")
+    if not rows:
+        return Content(
+            "empty",
+            "Nothing is scored yet. `python -m loaders ml promote point_of_failure` begins it.",
+        )
+    return Content(
+        table=Table(
+            f"Known at {rows[0]['minute']:%Y-%m-%d %H:%M} UTC, the most at risk first",
+            ("edge", "network", "device", "errors or stalls", "layer", "evidence", "viewers"),
+            [
+                (
+                    *(row[name] for name in ("edge", "isp", "device_type")),
+                    _share(row["score"]),
+                    row["layer"],
+                    f"{row['layer_evidence']:.2f}",
+                    f"{row['viewers_1']:,}",
+                )
+                for row in rows
+            ],
+            (3, 5, 6),
+        ),
+        notes=[
+            "How likely it is that a rule of errors or stalls is broken in 5 to 15 minutes.",
+            "Evidence of 1 is what rules call broken.",
+        ],
+    )
+
+
 def drift(question: Question) -> Content:
     """How far the players of now are from those that the version was judged on."""
     rows = question.of_choice("model_drift")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -52,9 +53,9 @@ class Viewer:
     is_bot: bool
 
 
-def new_viewer(rng: Random) -> Viewer:
-    """A viewer drawn from the audience."""
-    network = rng.choices(world.NETWORKS, [each.weight for each in world.NETWORKS])[0]
+def new_viewer(rng: Random, networks: Sequence[world.Network] = world.NETWORKS) -> Viewer:
+    """A viewer drawn from the audience of these networks."""
+    network = rng.choices(networks, [each.weight for each in networks])[0]
     countries, shares = zip(*network.countries, strict=True)
     country = rng.choices(countries, shares)[0]
     device = rng.choices(world.DEVICES, [each.weight for each in world.DEVICES])[0]

@@ -49,7 +49,8 @@ class Settings:
     """How much is simulated.
 
     attempts_per_minute: mean over the day of the sessions that begin. daily_swing: how far it
-    goes up in the evening and down in the morning, as a share; 0: the same all day.
+    goes up in the evening and down in the morning, as a share; 0: the same all day. networks:
+    those whose viewers come; a service of one country has its viewers at few edges.
     """
 
     seed: int
@@ -57,6 +58,7 @@ class Settings:
     attempts_per_minute: float = 60.0
     daily_swing: float = 0.6
     peak_hour_utc: float = 20.0
+    networks: tuple[world.Network, ...] = world.NETWORKS
 
     def attempts_per_ms(self, time_ms: float) -> float:
         hour = time_ms / 3_600_000 % 24
@@ -156,7 +158,7 @@ class Simulator:
         """A viewer's life: visits of one or more sessions, as long as the viewer returns."""
         self._viewers += 1
         rng = Random(f"{self.settings.seed}/viewer/{self._viewers}")
-        viewer = audience.new_viewer(rng)
+        viewer = audience.new_viewer(rng, self.settings.networks)
         cache: dict[str, str] = {}
         favourite = rng.choices(world.VIDEOS, [v.weight for v in world.VIDEOS])[0]
         while True:

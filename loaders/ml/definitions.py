@@ -48,9 +48,14 @@ class Definition:
         return (*self.numbers, *self.categories)
 
     @property
+    def is_of_moments(self) -> bool:
+        """Whether `date` is a moment: who looks ahead for less than a day foretells of such."""
+        return self.known_after_days < 1
+
+    @property
     def date_type(self) -> str:
-        """Type of `date` in SQL: who looks ahead for less than a day foretells of moments."""
-        return "date" if self.known_after_days >= 1 else "timestamp"
+        """Type of `date` in SQL."""
+        return "timestamp" if self.is_of_moments else "date"
 
     def alone(self, numbers: Iterable[str]) -> Definition:
         """The same, foretold by these numbers and nothing else."""

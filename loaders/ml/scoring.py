@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 
+from loaders.batch_settings import LARGE_BATCH_BYTES, suited_to_batch
 from loaders.ml.function import ensure_function
 from loaders.ml.tables import ensure_tables, scores_table, tell_versions
 from loaders.ml.training import foretold
@@ -24,13 +26,30 @@ if TYPE_CHECKING:
 _SECONDS_A_DAY = 86_400
 
 
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """The version in use of a model, loaded."""
+
+    definition: Definition
+    version: Version
+    model: Pipeline
+
+
 def score(spark: SparkSession, definition: Definition, registry: Registry) -> int:
     """Score the profiles that the version in use has not scored as they stand; how many.
 
-    The tables that tell of versions, and the function of SQL, are brought up to date with it.
-
     Raises:
         ConfigurationError: no version is in use, or there are no profiles yet.
+    """
+    return score_new(spark, in_use(spark, definition, registry))
+
+
+def in_use(spark: SparkSession, definition: Definition, registry: Registry) -> InUse:
+    """The version in use; the tables that tell of versions, and the function of SQL, are brought up
+    to date with it.
+
+    Raises:
+        ConfigurationError: no version is in use.
     """
     champion = registry.champion(definition.name)
     if champion is None:
@@ -42,7 +61,29 @@ def score(spark: SparkSession, definition: Definition, registry: Registry) -> in
     tell_versions(spark, definition, registry)
     model = registry.load(champion)
     ensure_function(spark, definition, champion, model)
-    scored = scores_of(profiles_to_score(spark, definition, champion), definition, model)
+    return InUse(definition, champion, model)
+
+
+def score_new(spark: SparkSession, used: InUse) -> int:
+    """Score the profiles that a version has not scored as they stand; how many.
+
+    Raises:
+        ConfigurationError: there are no profiles yet.
+    """
+    definition = used.definition
+    # of moments there are few, and they are waited for
+    size_bytes = 0 if definition.is_of_moments else LARGE_BATCH_BYTES
+    with suited_to_batch(spark, size_bytes):
+        profiles = profiles_to_score(spark, definition, used.version)
+        if not definition.is_of_moments:
+            return _merge(spark, used, scores_of(profiles, definition, used.model))
+        scored = scored_here(profiles.toArrow(), definition, used.model)
+        return _merge(spark, used, spark.createDataFrame(scored)) if len(scored) else 0
+
+
+def _merge(spark: SparkSession, used: InUse, scored: DataFrame) -> int:
+    """Bring scores into their table; how many rows."""
+    definition = used.definition
     scored.createOrReplaceTempView("scored")
     last = spark.sql(f"select max(_batch_id) from {scores_table(definition)}").first()[0]
     batch = 0 if last is None else last + 1
@@ -52,7 +93,7 @@ def score(spark: SparkSession, definition: Definition, registry: Registry) -> in
         using (
             select
                 scored.*,
-                {champion.number} as model_version,
+                {used.version.number} as model_version,
                 cast({batch} as bigint) as _batch_id,
                 current_timestamp() as scored_at
             from scored
@@ -103,6 +144,13 @@ def digest_of(columns: Iterable[str]) -> str:
     """
     said = ", ".join(f"{name}, isnull({name})" for name in columns if not name.startswith("_"))
     return f"xxhash64({said})"
+
+
+def scored_here(profiles: pa.Table, definition: Definition, model: Pipeline) -> pa.Table:
+    """Key, `profile_digest` and score of profiles, in this process: no worker has to begin."""
+    kept = (definition.date, *definition.entity, "profile_digest")
+    batches = list(scorer(model, definition, kept)(iter(profiles.to_batches())))
+    return pa.Table.from_batches(batches) if batches else pa.table({})
 
 
 def scores_of(profiles: DataFrame, definition: Definition, model: Pipeline) -> DataFrame:

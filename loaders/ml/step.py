@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from loaders.ml.definitions import Definition
     from loaders.ml.registry import Registry
+    from loaders.ml.scoring import InUse
 
 
 class Scoring:
@@ -29,6 +30,7 @@ class Scoring:
         self._owed: set[str] = set()
         self._registered_ns = 0
         self._registry: Registry | None = None
+        self._used: dict[str, InUse] = {}
 
     def step(self) -> str | None:
         """Score what is new, by the versions in use; None where there is nothing."""
@@ -38,6 +40,7 @@ class Scoring:
         registered_ns = database.stat().st_mtime_ns
         if registered_ns != self._registered_ns:
             self._owed |= definitions().keys()
+            self._used = {}
         for definition in definitions().values():
             if self._has_news(definition):
                 self._owed.add(definition.name)
@@ -72,10 +75,14 @@ class Scoring:
             return 0
         # seconds, and memory, that an engine without models does without
         from loaders.ml.registry import Registry
-        from loaders.ml.scoring import score
+        from loaders.ml.scoring import in_use, score_new
 
         if self._registry is None:
             self._registry = Registry(self._root)
-        if self._registry.champion(definition.name) is None:
-            return 0
-        return score(self._spark, definition, self._registry)
+        name = definition.name
+        if name not in self._used:
+            if self._registry.champion(name) is None:
+                return 0
+            # what it takes a second to read stays, so that a score is not later by it
+            self._used[name] = in_use(self._spark, definition, self._registry)
+        return score_new(self._spark, self._used[name])

@@ -5,8 +5,15 @@ with
 
 judgements as (
 
-    select *
-    from {{ ref(judgements) }}
+    {%- for model in judgements %}
+    select
+        window_start,
+        rule,
+        breaches,
+        newest_arrival_at
+    from {{ ref(model) }}
+    {{- '\n\n    union all\n' if not loop.last }}
+    {%- endfor %}
 
 ),
 

@@ -5,10 +5,11 @@
     figures: the view that sets values beside what they are held against; references: which of its
     columns a rule's `reference` means. left_windows: a query of the windows that may have changed
     without a new batch, as what was in them moved away, and is_near_left_windows, the condition on
-    windows near them; none where nothing moves. -#}
+    windows near them; none where nothing moves. metrics: of the rules those about these; none:
+    all. -#}
 {%- macro judged_windows(
     name, domain, windows, figures, references, batches,
-    left_windows=none, is_near_left_windows=none
+    left_windows=none, is_near_left_windows=none, metrics=none
 ) -%}
 {%- set is_near_any_news -%}
 {{ is_near_news_of_any(windows, 'window_start', 0, batches) }}
@@ -22,7 +23,11 @@ rules as (
 
     select *
     from {{ ref('alert_rules') }}
-    where domain = '{{ domain }}'
+    where
+        domain = '{{ domain }}'
+        {%- if metrics %}
+        and metric in ('{{ metrics | join("', '") }}')
+        {%- endif %}
 
 ),
 
@@ -85,7 +90,8 @@ figures_to_judge as (
         figures.value,
         figures.sample,
         figures.impacted,
-        figures.deviation,
+        {{ 'figures.deviation' if 'baseline' in references else 'cast(null as double)' }}
+            as deviation,
         rules.rule,
         rules.direction,
         rules.bound,

@@ -587,6 +587,24 @@ def write_models(root: Path) -> None:
     write(root, "bronze.model_curves", points)
     write(root, "ops.player_churn_drift", drift)
     write(root, "gold.players_at_risk", players)
+    minute = datetime(2026, 5, 30, 18, tzinfo=UTC)
+    cohorts = [
+        {
+            "minute": minute - timedelta(minutes=ago),
+            "edge": edge,
+            "isp": "North",
+            "device_type": "tv",
+            "score": score,
+            "layer": "edge",
+            "layer_evidence": 0.5,
+            "viewers_1": viewers,
+            "viewers_5": 5,
+            "model_version": 1,
+        }
+        for ago in range(2)
+        for edge, score, viewers in (("AMS", 0.2, 3), ("FRA", 0.7 + ago / 10, 4), ("gone", 0.9, 0))
+    ]
+    write(root, "gold.cohorts_at_risk", cohorts)
 
 
 def write_stocks(root: Path) -> None:

@@ -730,6 +730,12 @@ def test_players_at_risk_are_those_of_the_newest_day_who_may_be_kept(of_models):
     assert rows[0]["reasons"] == [{"reason": "levels_too_hard", "value": 0.75}]
 
 
+def test_cohorts_at_risk_are_those_of_the_newest_minute_who_have_viewers(of_models):
+    rows = of_models.ask("cohorts_at_risk", {})
+    assert [(row["edge"], row["score"]) for row in rows] == [("FRA", 0.7), ("AMS", 0.2)]
+    assert len({row["minute"] for row in rows}) == 1
+
+
 def test_drift_is_that_of_the_newest_day_beside_the_most_of_its_week(of_models):
     rows = of_models.ask("model_drift", {})
     names = ("feature", "profiles", "stability_index", "most_in_week")

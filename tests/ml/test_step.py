@@ -17,16 +17,22 @@ from loaders.ml.step import Scoring
 def test_the_engine_scores_when_profiles_are_new_or_a_version_comes_into_use(
     tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    loaded: list[int] = []
     scored: list[int] = []
     problems = ["the disk is full"]
 
-    def score(_: Any, definition: Any, registry: Registry) -> int:
+    def in_use(_: Any, definition: Definition, registry: Registry) -> int:
+        loaded.append(registry.champion(definition.name).number)
+        return loaded[-1]
+
+    def score_new(_: Any, version: int) -> int:
         if problems:
             raise OSError(problems.pop())
-        scored.append(registry.champion(definition.name).number)
+        scored.append(version)
         return 7
 
-    monkeypatch.setattr(scoring, "score", score)
+    monkeypatch.setattr(scoring, "in_use", in_use)
+    monkeypatch.setattr(scoring, "score_new", score_new)
     engine = Scoring(None, tmp_path)
     assert engine.step() is None  # nothing was trained
     registry = Registry(tmp_path)
@@ -45,6 +51,7 @@ def test_the_engine_scores_when_profiles_are_new_or_a_version_comes_into_use(
     assert engine.step() == "7 profiles of player_churn"
     assert engine.step() is None
     assert scored == [1, 1, 2]
+    assert loaded == [1, 2]
 
 
 def test_a_model_that_cannot_be_scored_holds_up_no_other_and_is_tried_again(

@@ -53,6 +53,7 @@ activity_judged as (
         user_id,
         type,
         time_ms,
+        case when type = 'stream' then bitrate_bps end as shown_bps,
         not coalesce(isbot, false) and arrived_at < minute + interval 2 minutes as is_counted,
         -- ended() shifts its arguments: a sentence stands where the id should
         type = 'error'
@@ -86,6 +87,8 @@ cohort_activity as (
         count(distinct case when is_counted_stall then user_id end) as stalled_viewers,
         count_if(is_counted and type = 'play') as starts,
         count_if(is_counted and type = 'stream') as played_s,
+        coalesce(sum(shown_bps) filter (where is_counted), 0) as played_bits,
+        count_if(is_counted and shown_bps is not null) as rated_s,
         count_if(is_counted_error) as errors,
         count_if(is_counted_stall) as stalls,
         coalesce(sum(time_ms) filter (where is_counted_stall), 0) as stalled_ms,

@@ -14,10 +14,11 @@
 }}
 {%- set sums = [
     'viewers', 'failing_viewers', 'stalled_viewers', 'starts', 'played_ms', 'stalled_ms',
+    'played_bits', 'rated_s',
 ] -%}
 {%- set cdn_sums = [
-    'requests', 'failed_requests', 'cacheable_requests', 'hits', 'first_bytes', 'first_byte_ms',
-    'origin_first_bytes', 'origin_first_byte_ms',
+    'requests', 'failed_requests', 'origin_errors', 'cacheable_requests', 'hits', 'first_bytes',
+    'first_byte_ms', 'origin_first_bytes', 'origin_first_byte_ms', 'timed_bytes', 'time_taken_ms',
 ] -%}
 {#- by name: the first and the last of the minutes, counted back from the last that is known -#}
 {%- set spans = {
@@ -25,6 +26,7 @@
 } -%}
 {#- whose figures stand beside those of the cohort -#}
 {%- set groups = {'edge': 'edge', 'isp': 'isp', 'all': "'all'"} -%}
+{%- set cdn_groups = ['edge', 'isp'] -%}
 {%- set near_news =
     is_near_news_of_any('cohort_activity', 'minute', 1, batches)
     ~ '\n        or ' ~ is_near_news('noc_cdn', 'minute', 1, cursor='_cdn_batch_id')
@@ -55,14 +57,18 @@ cdn as (
     select
         minute,
         edge,
+        isp,
         requests - client_aborts as requests,
         origin_errors + edge_errors as failed_requests,
+        origin_errors,
         cacheable_requests,
         hits,
         first_bytes,
         first_byte_ms,
         origin_first_bytes,
         origin_first_byte_ms,
+        timed_bytes,
+        time_taken_ms,
         _batch_id
     from {{ ref('noc_cdn') }}
     where
@@ -160,18 +166,27 @@ spans_of_{{ group }} as (
         group_name,
         {%- for name in sums %}
         sum({{ name }}) over (partition by group_name {{ over['5'] }}) as {{ name }}_5,
+        sum({{ name }}) over (partition by group_name {{ over['usual'] }}) as {{ name }}_usual,
         {%- endfor %}
-        max(_batch_id) over (partition by group_name {{ over['5'] }}) as _batch_id,
-        max(_logs_batch_id) over (partition by group_name {{ over['5'] }}) as _logs_batch_id
+        greatest(
+            max(_batch_id) over (partition by group_name {{ over['5'] }}),
+            max(_batch_id) over (partition by group_name {{ over['usual'] }})
+        ) as _batch_id,
+        greatest(
+            max(_logs_batch_id) over (partition by group_name {{ over['5'] }}),
+            max(_logs_batch_id) over (partition by group_name {{ over['usual'] }})
+        ) as _logs_batch_id
     from minutes_of_{{ group }}
 
 ),
 {% endfor %}
-cdn_minutes as (
+{#- of an edge and of a network -#}
+{% for group in cdn_groups %}
+cdn_minutes_of_{{ group }} as (
 
     select
         cdn.minute,
-        cdn.edge,
+        cdn.{{ group }},
         {%- for name in cdn_sums %}
         sum(cdn.{{ name }}) as {{ name }},
         {%- endfor %}
@@ -179,27 +194,27 @@ cdn_minutes as (
     from cdn
     left semi join minutes_to_read
         on cdn.minute = minutes_to_read.minute
-    group by cdn.minute, cdn.edge
+    group by cdn.minute, cdn.{{ group }}
 
 ),
 
-cdn_spans as (
+cdn_spans_of_{{ group }} as (
 
     select
         minute,
-        edge,
+        {{ group }},
         {%- for name in cdn_sums %}
-        sum({{ name }}) over (partition by edge {{ over['5'] }}) as {{ name }}_5,
-        sum({{ name }}) over (partition by edge {{ over['usual'] }}) as {{ name }}_usual,
+        sum({{ name }}) over (partition by {{ group }} {{ over['5'] }}) as {{ name }}_5,
+        sum({{ name }}) over (partition by {{ group }} {{ over['usual'] }}) as {{ name }}_usual,
         {%- endfor %}
         greatest(
-            max(_batch_id) over (partition by edge {{ over['5'] }}),
-            max(_batch_id) over (partition by edge {{ over['usual'] }})
+            max(_batch_id) over (partition by {{ group }} {{ over['5'] }}),
+            max(_batch_id) over (partition by {{ group }} {{ over['usual'] }})
         ) as _batch_id
-    from cdn_minutes
+    from cdn_minutes_of_{{ group }}
 
 ),
-
+{% endfor %}
 shares as (
 
     select
@@ -221,16 +236,35 @@ shares as (
             spans_of_{{ group }}.played_ms_5 - cohort_spans.played_ms_5
             + spans_of_{{ group }}.stalled_ms_5 - cohort_spans.stalled_ms_5, 0
         ) as rebuffering_share_of_{{ group }}_5,
+        {%- for span in ('5', 'usual') %}
+        (spans_of_{{ group }}.played_bits_{{ span }} - cohort_spans.played_bits_{{ span }})
+        / nullif(spans_of_{{ group }}.rated_s_{{ span }} - cohort_spans.rated_s_{{ span }}, 0)
+            as bitrate_of_{{ group }}_{{ span }},
+        {%- endfor %}
+        {%- endfor %}
+        {%- for span in ('5', 'usual') %}
+        cohort_spans.played_bits_{{ span }} / nullif(cohort_spans.rated_s_{{ span }}, 0)
+            as bitrate_{{ span }},
+        {%- for group in cdn_groups %}
+        cdn_spans_of_{{ group }}.timed_bytes_{{ span }}
+        / nullif(cdn_spans_of_{{ group }}.time_taken_ms_{{ span }}, 0)
+            as throughput_of_{{ group }}_{{ span }},
+        {%- endfor %}
         {%- endfor %}
         spans_of_edge.viewers_5 as viewers_of_edge_5,
-        cdn_spans.failed_requests_5 / nullif(cdn_spans.requests_5, 0) as cdn_error_share_5,
-        cdn_spans.hits_5 / nullif(cdn_spans.cacheable_requests_5, 0) as hit_share_5,
-        cdn_spans.hits_usual / nullif(cdn_spans.cacheable_requests_usual, 0) as hit_share_usual,
+        cdn_spans_of_edge.failed_requests_5 / nullif(cdn_spans_of_edge.requests_5, 0)
+            as cdn_error_share_5,
+        cdn_spans_of_edge.origin_errors_5 / nullif(cdn_spans_of_edge.requests_5, 0)
+            as origin_error_share_5,
+        cdn_spans_of_edge.hits_5 / nullif(cdn_spans_of_edge.cacheable_requests_5, 0) as hit_share_5,
+        cdn_spans_of_edge.hits_usual / nullif(cdn_spans_of_edge.cacheable_requests_usual, 0)
+            as hit_share_usual,
         {%- for span in ('5', 'usual') %}
-        cdn_spans.first_byte_ms_{{ span }} / nullif(cdn_spans.first_bytes_{{ span }}, 0)
-            as first_byte_ms_{{ span }},
-        cdn_spans.origin_first_byte_ms_{{ span }}
-        / nullif(cdn_spans.origin_first_bytes_{{ span }}, 0) as origin_first_byte_ms_{{ span }},
+        cdn_spans_of_edge.first_byte_ms_{{ span }}
+        / nullif(cdn_spans_of_edge.first_bytes_{{ span }}, 0) as first_byte_ms_{{ span }},
+        cdn_spans_of_edge.origin_first_byte_ms_{{ span }}
+        / nullif(cdn_spans_of_edge.origin_first_bytes_{{ span }}, 0)
+            as origin_first_byte_ms_{{ span }},
         {%- endfor %}
         greatest(
             {%- for group in groups %}
@@ -245,7 +279,11 @@ shares as (
             cohort_spans._logs_batch_id_5, cohort_spans._logs_batch_id_5_before,
             cohort_spans._logs_batch_id_usual
         ) as _logs_batch_id,
-        cdn_spans._batch_id as _cdn_batch_id
+        greatest(
+            {%- for group in cdn_groups %}
+            cdn_spans_of_{{ group }}._batch_id{{ ',' if not loop.last }}
+            {%- endfor %}
+        ) as _cdn_batch_id
     from cohort_spans
     left semi join minutes_to_form
         on cohort_spans.minute = minutes_to_form.minute
@@ -256,10 +294,12 @@ shares as (
             and spans_of_{{ group }}.group_name
             = {{ expression if group == 'all' else 'cohort_spans.' ~ expression }}
     {%- endfor %}
-    left outer join cdn_spans
+    {%- for group in cdn_groups %}
+    left outer join cdn_spans_of_{{ group }}
         on
-            cohort_spans.minute = cdn_spans.minute
-            and cohort_spans.edge = cdn_spans.edge
+            cohort_spans.minute = cdn_spans_of_{{ group }}.minute
+            and cohort_spans.{{ group }} = cdn_spans_of_{{ group }}.{{ group }}
+    {%- endfor %}
 
 ),
 
@@ -288,7 +328,17 @@ cohort_minutes as (
         error_share_of_{{ group }}_5,
         rebuffering_share_of_{{ group }}_5,
         {%- endfor %}
+        bitrate_5 / nullif(bitrate_usual, 0) as bitrate_growth,
+        {%- for group in groups %}
+        bitrate_of_{{ group }}_5 / nullif(bitrate_of_{{ group }}_usual, 0)
+            as bitrate_growth_of_{{ group }},
+        {%- endfor %}
+        {%- for group in cdn_groups %}
+        throughput_of_{{ group }}_5 / nullif(throughput_of_{{ group }}_usual, 0)
+            as throughput_growth_of_{{ group }},
+        {%- endfor %}
         cdn_error_share_5,
+        origin_error_share_5,
         hit_share_5,
         hit_share_5 - hit_share_usual as hit_share_change,
         first_byte_ms_5,
