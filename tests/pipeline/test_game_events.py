@@ -24,6 +24,7 @@ from loaders.feeds import S3SqsFeed
 from loaders.games.contract import UNKNOWN_TABLE, game_contract
 from loaders.games.separation import Separated, Separator
 from loaders.run import run_once
+from loaders.vault.scan import Place, scan_tables
 
 CONTRACT = game_contract()
 TABLES = [*(event.table for event in CONTRACT.events), UNKNOWN_TABLE]
@@ -160,6 +161,16 @@ def test_tables_without_rows_are_not_written_and_what_is_broken_is_quarantined(
     assert in_bronze(root) == sender.sent
     after = newest_commits(root)
     assert {table for table in TABLES if after[table] != before[table]} == {"game_login"}
+
+
+def test_a_scan_finds_what_came_past_the_service_that_keeps_personal_data_back(
+    spark: Any, root: Path, sender: Sender, played: list[dict[str, Any]]
+) -> None:
+    assert scan_tables(root, (), 100) == []
+    (login, *_) = (event for event in played if event["event_type"] == "login")
+    sender.put([login | {"contact": "someone@example.com"}])
+    load(spark, sender)
+    assert scan_tables(root, (), 1) == [Place("game_login", "contact", "email", 1)]
 
 
 class Cut(Exception):
