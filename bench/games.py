@@ -45,16 +45,15 @@ def main() -> None:
         os.environ["LAKEHOUSE_ROOT"] = str(folder / "lakehouse")
         with embedded_aws(folder / "aws") as aws:
             os.environ.update(environment(aws))
-            Bench(folder).run()
+            Bench().run()
 
 
 class Bench:
     """Objects of events, and the feed that loads them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         from loaders.session import get_spark
 
-        self.folder = folder
         self.spark = get_spark(resident=True)
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         self._number = 0
@@ -87,14 +86,11 @@ class Bench:
         self._number += 1
         name = f"way_{self._number}"
         queue_url = boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"]
-        folder = self.folder / name
-        folder.mkdir()
         s3 = boto3.client("s3")
         for number, events in enumerate(objects):
-            path = folder / f"{number:06}.gz"
-            path.write_bytes(gzip.compress(b"".join(map(orjson.dumps, events)), 1))
-            s3.put_object(Bucket=BUCKET, Key=f"{name}/{path.name}", Body=path.read_bytes())
-        announce(queue_url, folder)
+            body = gzip.compress(b"".join(map(orjson.dumps, events)), 1)
+            s3.put_object(Bucket=BUCKET, Key=f"{name}/{number:06}.gz", Body=body)
+        announce(queue_url, f"{name}/")
         feed = S3SqsFeed(
             name=name,
             table=UNKNOWN_TABLE if table_per else name,
