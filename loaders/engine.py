@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -123,13 +123,29 @@ def run_engine(
             require_usable(root.thrift_port, "THRIFT_PORT")
             require_usable(root.http_port, "HTTP_PORT")
             engine = Engine(root, feeds, report, changed, notice)
-            with engine.running():
+            with _no_jvm_left(), engine.running():
                 stop.is_starting = False
                 ready(engine.status())
                 while not stop.asked.wait(_JVM_POLL_S):
                     engine.require_jvm()
     except _StoppedEarly:
         return
+
+
+@contextmanager
+def _no_jvm_left() -> Iterator[None]:
+    """Kill Spark's JVM where its start is interrupted (Linux): it ends with the pipe that it reads,
+    but not always while it starts. What it was at is as after a kill.
+    """
+    try:
+        yield
+    except _StoppedEarly:
+        # nobody knows its process id yet
+        for children in Path("/proc/self/task").glob("*/children"):
+            for child in children.read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
+        raise
 
 
 class _Stop:

@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -138,10 +139,23 @@ class EngineProcess:
         self._process.wait()
 
     def terminate(self) -> int:
-        """SIGTERM, at which it ends by itself in time; returns the exit code."""
+        """SIGTERM, at which it ends by itself in time, with all it started; the exit code."""
         self.life = None
         self._process.terminate()
-        return self._process.wait(EXIT_TIMEOUT_S)
+        code = self._process.wait(EXIT_TIMEOUT_S)
+        wait_for(lambda: not self.left_behind(), EXIT_TIMEOUT_S, "what it started has ended too")
+        return code
+
+    def left_behind(self) -> list[str]:
+        """Names of processes that it started and that are alive (Linux)."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+                state, _, group, *_ = rest.split()
+                if int(group) == self.pid and state != "Z":
+                    found.append(name)
+        return found
 
     def owe_maintenance(self) -> None:
         """As if they had not run for years: whoever starts next has the daily operations to do."""
