@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from demo.steps import step
 from loaders.dbt_project import PROJECT_PARTS, BuildError, DbtProject, Node, Result
 from loaders.session import PROJECT_ROOT
 
@@ -37,6 +38,18 @@ def dbt_build(
             *("build", "--exclude-resource-type", "unit_test", *selection, *vars_), report=report
         )
     )
+
+
+def build_shown(project: DbtProject, title: str, models: Sequence[str]) -> None:
+    """Build models alone, with their tests, as a step; what they are built of stands there.
+
+    Raises:
+        BuildError: a node failed.
+    """
+    with step(title) as current:
+        results = dbt_build(project, lambda _: None, models)
+        tests = sum(result.kind == "test" for result in results)
+        current.outcome = f"{', '.join(models)}; {tests} tests passed"
 
 
 def all_green(results: list[Result]) -> list[Result]:

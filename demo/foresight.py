@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demo.build import all_green
+from demo.build import build_shown
 from demo.churn import write_table
 from demo.cohorts import ACTIVITY, CDN, FAILURE, WINDOWS, activity, troubles, windows
 from demo.steps import console, step
@@ -46,10 +46,10 @@ def foresee(spark: SparkSession, project: DbtProject, root: Path, registry: Regi
     with step("minutes of a video service") as current:
         last = write_service(spark, root)
         current.outcome = f"{HOURS} hours of viewers, some of whom come to stall"
-    build(project, "what was known of cohorts, and rules, by dbt", FEATURES)
+    build_shown(project, "what was known of cohorts, and rules, by dbt", FEATURES)
     learn(root, registry)
     score_minutes(spark, registry)
-    build(project, "cohorts at risk, and alerts, by dbt", RESULTS)
+    build_shown(project, "cohorts at risk, and alerts, by dbt", RESULTS)
     show(spark, last)
 
 
@@ -65,16 +65,6 @@ def write_service(spark: SparkSession, root: Path) -> Trouble:
         folder = write_table(root, name, rows, schema)
         spark.sql(f"create table if not exists {name} using delta location '{folder}'")
     return some[-1]
-
-
-def build(project: DbtProject, title: str, models: tuple[str, ...]) -> None:
-    """Build models alone, with their tests; what they are built of stands there."""
-    with step(title) as current:
-        results = all_green(
-            project.run("build", "--exclude-resource-type", "unit_test", "--select", *models)
-        )
-        tests = sum(result.kind == "test" for result in results)
-        current.outcome = f"{', '.join(models)}; {tests} tests passed"
 
 
 def learn(root: Path, registry: Registry) -> None:

@@ -16,7 +16,7 @@ import click
 from rich.box import SIMPLE
 from rich.table import Table
 
-from demo.build import all_green
+from demo.build import build_shown
 from demo.churn import CHURN, DAYS, MOVES, PLAYERS, player_days, players_of, write_table
 from demo.foresight import foresee
 from demo.steps import console, step
@@ -117,26 +117,16 @@ def demo() -> None:
             spark.sql(f"create table if not exists {name} using delta location '{folder}'")
         project = DbtProject(root)
         project.parse()  # once, not before each command
-        build(project, "features, by dbt", FEATURES)
+        build_shown(project, "features, by dbt", FEATURES)
         registry = learn(root)
         use(spark, registry)
-        build(project, "who is at risk, drift and calibration, by dbt", RESULTS)
+        build_shown(project, "who is at risk, drift and calibration, by dbt", RESULTS)
         show(spark, registry)
         foresee(spark, project, root, registry)
     console.print(
         f"{time.monotonic() - started:.0f} s in all.\n\n{NEXT_STEPS.format(root=root)}",
         markup=False,
     )
-
-
-def build(project: DbtProject, title: str, models: tuple[str, ...]) -> None:
-    """Build models alone; what they are built of stands there."""
-    with step(title) as current:
-        results = all_green(
-            project.run("build", "--exclude-resource-type", "unit_test", "--select", *models)
-        )
-        tests = sum(result.kind == "test" for result in results)
-        current.outcome = f"{', '.join(models)}; {tests} tests passed"
 
 
 def learn(root: Path) -> Registry:
