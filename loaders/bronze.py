@@ -24,6 +24,7 @@ from loaders.delta_log import last_transaction
 from loaders.destinations import Append, Destination, OneTable
 from loaders.gate import Gate
 from loaders.kinds import Kind
+from loaders.log_trimming import SURPLUS_COMMITS, trim_logs
 from loaders.session import in_threads
 from loaders.table_folders import clear_empty_folder
 
@@ -145,6 +146,8 @@ def batch_writer(
         tables = (*(f"bronze.{table}" for table in destination.tables), LEDGER, QUARANTINE)
         for name in looked_at(session, tables, numbers[0]):
             compact_if_fragmented(session, name)
+        if numbers[0] % SURPLUS_COMMITS == 0:
+            trim_logs(session, tables)
         seconds = round(time.monotonic() - started, 3)
         report(BatchReport(feed, *numbers, *counted, seconds=seconds))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def last_transaction(spark: SparkSession, table: str, application: str) -> int:
     """The greatest txnVersion that the application has written; -1 where there is none."""
-    snapshot = _snapshot(spark, table)
+    snapshot = newest_snapshot(spark, table)
     known = snapshot.setTransactionsIfKnown()
     found = known.get() if known.isDefined() else snapshot.setTransactions()
     versions = {found.apply(at).appId(): found.apply(at).version() for at in range(found.size())}
@@ -23,7 +23,7 @@ def last_transaction(spark: SparkSession, table: str, application: str) -> int:
 
 def file_count_and_bytes(spark: SparkSession, table: str) -> tuple[int, int]:
     """How many files the table's newest version has, and how many bytes they hold."""
-    snapshot = _snapshot(spark, table)
+    snapshot = newest_snapshot(spark, table)
     files, size = snapshot.numOfFilesIfKnown(), snapshot.sizeInBytesIfKnown()
     return (
         files.get() if files.isDefined() else snapshot.numOfFiles(),
@@ -31,7 +31,8 @@ def file_count_and_bytes(spark: SparkSession, table: str) -> tuple[int, int]:
     )
 
 
-def _snapshot(spark: SparkSession, table: str) -> Any:
+def newest_snapshot(spark: SparkSession, table: str) -> Any:
+    """Delta's own object (JVM) of the table as it is now."""
     session = spark._jsparkSession
     identifier = session.sessionState().sqlParser().parseTableIdentifier(table)
     log = spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, identifier)

@@ -31,6 +31,7 @@ from loaders.listener import listening
 from loaders.live import LiveBatch, LiveModel, LiveNotice, live_models, start_live, stop_live
 from loaders.live_models import ToldModel, told_models
 from loaders.lock import RootInUseError, locked
+from loaders.log_trimming import trim_logs
 from loaders.maintenance import Dbt, delta_tables, run_due
 from loaders.memory import resident_bytes
 from loaders.ml.step import Scoring
@@ -52,6 +53,7 @@ STOPPING = "stopping"
 # A look for new rows costs a `stat` a table.
 LOOK_PAUSE_S = 1.0
 MAINTENANCE_PAUSE_S = 30.0
+TRIMMING_PAUSE_S = 3600.0
 # SIGTERM to exit takes no longer than 30 seconds: this for running batches and models, the rest
 # for Spark. Whatever is cut off then is as if it had been killed: its next start goes on.
 STOP_TIMEOUT_S = 20
@@ -287,6 +289,7 @@ class Engine:
                 Step("check", "check", cycles.check, LOOK_PAUSE_S),
                 Step("score", "score", scoring.step, LOOK_PAUSE_S),
                 Step("maintenance", "maintenance", self._maintain, MAINTENANCE_PAUSE_S),
+                Step("maintenance", "logs", self._trim_logs, TRIMMING_PAUSE_S),
             ]
         )
 
@@ -348,13 +351,16 @@ class Engine:
             with self.cycles.dbt() as project:
                 yield project.invoke
 
-        def tables() -> list[str]:
-            with self.cycles.dbt() as project:
-                if project.has_changed():
-                    project.parse()
-                return delta_tables(self._spark, project.manifest())
+        return run_due(self._root.path, turn, self._tables, lambda: self._state == STOPPING)
 
-        return run_due(self._root.path, turn, tables, lambda: self._state == STOPPING)
+    def _trim_logs(self) -> str | None:
+        return trim_logs(self._spark, self._tables())
+
+    def _tables(self) -> list[str]:
+        with self.cycles.dbt() as project:
+            if project.has_changed():
+                project.parse()
+            return delta_tables(self._spark, project.manifest())
 
 
 def put_news(publisher: Publisher, models: Iterable[ToldModel]) -> str | None:

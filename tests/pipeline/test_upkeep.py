@@ -6,7 +6,9 @@ On a small project of its own (tests/pipeline/upkeep) with this project's macros
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 from tiny_project import Outcome, TinyProject, project_with_our_macros
 
+from loaders import log_trimming
 from loaders.bronze import append_idempotently
 from loaders.compaction import SMALL_FILES, surplus_files
 from loaders.conflicts import retry_conflicts
@@ -272,3 +275,46 @@ def test_a_commit_leaves_two_files_in_the_log(site: Site, lakehouse: Path) -> No
     assert {path.name for path in log.iterdir() if path.is_file()} == {
         f"{version:020d}.{kind}" for version in range(newest + 1) for kind in ("json", "crc")
     }
+
+
+def test_a_log_keeps_its_newest_commits(
+    site: Site, lakehouse: Path, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = lakehouse / "warehouse" / "bronze.db" / "visits" / "_delta_log"
+    monkeypatch.setattr(log_trimming, "KEPT_COMMITS", 20)
+    monkeypatch.setattr(log_trimming, "SURPLUS_COMMITS", 10)
+
+    def deliver(count: int) -> None:
+        for batch in range(count):
+            site.deliver(newest() + batch, "2024-05-01", range(1))
+        # as if a minute lay between two commits: Delta forgets by the time of the file
+        for path in log.glob("*.json"):
+            at = time.time() - 60 * (newest() - int(path.stem)) - 1
+            os.utime(path, (at, at))
+
+    def versions() -> list[int]:
+        return sorted(int(path.stem) for path in log.glob("*.json"))
+
+    def newest() -> int:
+        return versions()[-1]
+
+    def set_property(value: str) -> None:
+        spark.sql(
+            f"alter table {VISITS} set tblproperties('delta.enableExpiredLogCleanup'={value})"
+        )
+
+    deliver(28 - newest())
+    assert not log_trimming.trim_log(spark, VISITS), "29 versions"
+    deliver(11)
+    before = site.ids(VISITS)
+    set_property("false")
+    assert not log_trimming.trim_log(spark, VISITS)
+    set_property("true")
+    assert log_trimming.trim_log(spark, VISITS)
+    kept = versions()
+    assert kept == list(range(kept[0], newest() + 1))
+    assert 20 <= len(kept) < 20 + 10, "back to the checkpoint before: one each ten versions"
+    assert not log_trimming.trim_log(spark, VISITS)
+    spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    assert site.ids(VISITS) == before
+    spark.sql(f"select id from {VISITS} version as of {newest() - 19}").collect()
