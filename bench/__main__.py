@@ -16,6 +16,7 @@ BENCHMARKS = {
     "up": "what make up runs, for an hour: is its memory flat (UP_MINUTES=60)",
     "games": "game events from S3 to the table of each (BENCH_EVENTS=200000)",
     "games_ingest": "the ingest service on one core, from HTTP to journal, Firehose and vault",
+    "games_freshness": "from an object of game events to gold (BENCH_RATE=2000 BENCH_MINUTES=6)",
     "planning": "planning a batch with 1,000 and with 1,000,000 objects loaded before",
     "qos": "cycles of the video models, by millions of events (BENCH_MILLIONS='1 10 50')",
     "alerts": "scripted incidents of video: found, false, how soon, where (BENCH_INCIDENTS=18)",
@@ -28,7 +29,7 @@ BENCHMARKS = {
 
 def main() -> None:
     """Run the benchmarks named on the command line, each in a lakehouse of its own."""
-    listing = "\n".join(f"  {name:12} {what}" for name, what in BENCHMARKS.items())
+    listing = "\n".join(f"  {name:15} {what}" for name, what in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=f"Measure, and print tables.\n\n{listing}",

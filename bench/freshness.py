@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -43,7 +43,7 @@ def main() -> None:
         landing = Path(folder) / "landing"
         (landing / "stocks" / "prices").mkdir(parents=True)
         (landing / "stocks" / "fundamentals").mkdir(parents=True)
-        with _engine(Path(folder), landing):
+        with engine_of(FEED, Path(folder), {"LANDING": str(landing)}):
             sent, seen, seconds = _send_and_look(landing)
     lost = len(sent) - len(seen)
     ages = sorted(
@@ -125,17 +125,24 @@ def _put(landing: Path, number: int) -> None:
 
 
 @contextmanager
-def _engine(folder: Path, landing: Path) -> Iterator[None]:
-    environment = os.environ | {
+def engine_of(feed: str, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """An engine of one feed, from its first cycle on; its lakehouse and its log are in the folder.
+
+    Args:
+        environment: variables besides those of this process.
+    """
+    given = {
         "LAKEHOUSE_ROOT": str(folder / "lakehouse"),
-        "LANDING": str(landing),
         "THRIFT_PORT": str(THRIFT_PORT),
         "HTTP_PORT": str(HTTP_PORT),
     }
-    command = [sys.executable, "-m", "loaders", "up", FEED, "--json"]
     with (folder / "engine.log").open("wb") as log:
         engine = subprocess.Popen(
-            command, cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "loaders", "up", feed, "--json"],
+            cwd=PROJECT_ROOT,
+            env=os.environ | given | environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         _await_first_cycle(engine)

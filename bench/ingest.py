@@ -14,7 +14,7 @@ import os
 import random
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -356,26 +356,29 @@ def announce(queue_url: str, prefix: str) -> None:
     s3, sqs = boto3.client("s3"), boto3.client("sqs")
     found = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]
     for at in range(0, len(found), 10):
-        entries = [
-            {
-                "eventVersion": "2.1",
-                "eventSource": "aws:s3",
-                "eventName": "ObjectCreated:Put",
-                "eventTime": f"{item['LastModified']:%Y-%m-%dT%H:%M:%S.000Z}",
-                "s3": {
-                    "bucket": {"name": BUCKET},
-                    "object": {
-                        "key": item["Key"],
-                        "size": item["Size"],
-                        "eTag": item["ETag"].strip('"'),
-                    },
+        sqs.send_message(QueueUrl=queue_url, MessageBody=notification(found[at : at + 10]))
+
+
+def notification(objects: Iterable[Mapping[str, Any]]) -> str:
+    """What S3 says of objects that were put; each with Key, Size, ETag and LastModified."""
+    entries = [
+        {
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "eventTime": f"{item['LastModified']:%Y-%m-%dT%H:%M:%S.000Z}",
+            "s3": {
+                "bucket": {"name": BUCKET},
+                "object": {
+                    "key": item["Key"],
+                    "size": item["Size"],
+                    "eTag": item["ETag"].strip('"'),
                 },
-            }
-            for item in found[at : at + 10]
-        ]
-        sqs.send_message(
-            QueueUrl=queue_url, MessageBody=orjson.dumps({"Records": entries}).decode()
-        )
+            },
+        }
+        for item in objects
+    ]
+    return orjson.dumps({"Records": entries}).decode()
 
 
 if __name__ == "__main__":
