@@ -1,8 +1,8 @@
 """How fresh gold is: from a bar's event to its row, with everything running beside it.
 
 An engine process loads what a producer puts into a landing folder, one object after the other, at
-BENCH_RATE records a second for BENCH_MINUTES. A record carries the time of its event, and a reader
-looks by SQL which of them have come to gold.
+BENCH_RATE records a second for BENCH_MINUTES. An object's records are of a day of their own: by it
+a reader sees by SQL which have come to gold. Their age counts from the object's landing.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from demo.__main__ import use_only
 from demo.aws import SetupError, embedded_aws
 from demo.use_cases import USE_CASES
 from loaders.cli import main as run_command
+from loaders.lock import RootInUseError, require_free
 from loaders.session import ConfigurationError, prepare_root
 
 
@@ -18,8 +19,9 @@ def main() -> None:
     with ExitStack() as stack:
         try:
             root = prepare_root()
+            require_free(root)
             aws = stack.enter_context(embedded_aws(root / "aws"))
-        except (ConfigurationError, SetupError) as error:
+        except (ConfigurationError, RootInUseError, SetupError) as error:
             sys.exit(f"up: {error}")
         use_only(aws)
         print(f"embedded AWS at {aws.endpoint_url}", flush=True)

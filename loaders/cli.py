@@ -30,12 +30,20 @@ from loaders.ip_ranges import (
 )
 from loaders.journal import live_progress
 from loaders.kinds import kind_of
+from loaders.live_start import forget_start, models_with_a_start
+from loaders.lock import RootInUseError, require_free
 from loaders.ml.commands import ml
 from loaders.printable import printable
 from loaders.quarantine import quarantine_groups, quarantine_rows
 from loaders.queues import QueueReport, create_queue, feed_lines
 from loaders.replay import replay
-from loaders.session import ConfigurationError, cluster_settings, get_spark, lakehouse_root
+from loaders.session import (
+    ConfigurationError,
+    cluster_settings,
+    get_spark,
+    lakehouse_root,
+    prepare_root,
+)
 from loaders.status import feed_status
 from loaders.status_tables import status_tables, watch_status
 from loaders.subscribed_queue import step_lines
@@ -139,8 +147,9 @@ def up(names: tuple[str, ...], as_json: bool) -> None:
         for machines /healthz, /metrics (Prometheus), /status.json
 
     What fails is tried again with back-off, and the rest goes on without it. SIGTERM or Ctrl-C
-    finishes the running batches and ends within 30 seconds; after a kill the next start goes on
-    where it ended. With --json each batch and each failure is one line.
+    finishes the running batches, or cuts short what takes longer, and ends within 30 seconds;
+    after a kill the next start goes on where it ended. With --json each batch and each failure
+    is one line.
     """
     feeds = _chosen(names)
     from loaders.engine import EngineError, run_engine
@@ -272,6 +281,28 @@ def status(watch: bool, as_json: bool) -> None:
         _print_json([asdict(row) for row in feed_status(root, feeds)])
     else:
         _console.print(status_tables(feed_status(root, feeds), live_progress(root)))
+
+
+@cli.command("begin-anew")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+def begin_anew(models: tuple[str, ...]) -> None:
+    """Have streaming models begin anew at the next start of the engine.
+
+    For one whose query cannot go on from where it was, because the table that it reads has
+    forgotten those versions. It begins as its first query did, at what its `start` declares, and
+    merges over the rows that its table has. Stop the engine first.
+    """
+    try:
+        require_free(prepare_root())
+    except RootInUseError as error:
+        raise ConfigurationError(str(error)) from error
+    known = models_with_a_start()
+    if unknown := sorted(set(models) - known):
+        told = ", ".join(sorted(known)) or "none"
+        raise ConfigurationError(f"no query of {', '.join(unknown)} was started; there are: {told}")
+    for model in models:
+        forget_start(model)
+        _say(f"{model}: begins anew when the engine starts")
 
 
 @cli.command("spark-conf")

@@ -110,8 +110,9 @@ class Cycles:
                 *("unit_test", "--vars", f"settled: {wanted <= self._settled}".lower()),
                 *("--select", *(self._graph.names[each] for each in wanted)),
             )
-        self._new_bytes = 0
         failed = self._note(results)
+        if not self._owed:  # else a batch that failed would be tried again as a small one
+            self._new_bytes = 0
         models = sum(result.unique_id in wanted for result in results)
         seconds = time.monotonic() - started
         return f"{models} models in {seconds:.1f} s" + (f", {failed} failed" if failed else "")

@@ -139,8 +139,8 @@ def _start(
     with _starting:  # the query takes the session's settings as they are now
         # In append mode a window is written when it closes.
         session.conf.set(_CLOSING_BATCHES, json.dumps(model.output_mode == "append"))
-        # The first batch of a new query may have years of rows to read.
-        _tune(session, is_small=notice is None)
+        # The first batch of a query may have years of rows to read.
+        _tune(session, is_small=(checkpoint / "commits" / "0").exists())
         session.conf.set(_PARTITIONS, str(model.state_partitions))
         return writer.start()
 

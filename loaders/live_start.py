@@ -68,7 +68,7 @@ def settle_start(spark: SparkSession, model: LiveModel) -> tuple[Path, StartPoin
     Raises:
         ConfigurationError: `start` is no time.
     """
-    folder = lakehouse_root() / "checkpoints" / "live" / model.name / model.fingerprint
+    folder = _starts() / model.name / model.fingerprint
     record = folder / "start.json"
     notice = None
     if not record.exists():
@@ -143,9 +143,15 @@ def _told(start: StartPoint, *, changed: bool) -> str:
     return f"{why} from {whence}, with the first window after {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def forget_start(model: str) -> bool:
-    """Remove what a model's queries kept; the next one begins anew. False: there was nothing."""
-    folder = lakehouse_root() / "checkpoints" / "live" / model
-    existed = folder.exists()
-    shutil.rmtree(folder, ignore_errors=True)
-    return existed
+def models_with_a_start() -> set[str]:
+    """The models of which a query was started here."""
+    return {folder.name for folder in _starts().glob("*")}
+
+
+def forget_start(model: str) -> None:
+    """Remove what a model's queries kept; the next one begins anew."""
+    shutil.rmtree(_starts() / model)
+
+
+def _starts() -> Path:
+    return lakehouse_root() / "checkpoints" / "live"

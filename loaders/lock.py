@@ -80,11 +80,11 @@ def locked(root: Path, thrift_port: int, http_port: int) -> Iterator[Callable[[i
     Waits for the JVM of an engine that was killed. Gives a function to note the own JVM with.
 
     Raises:
-        RootInUseError: another process has it.
+        RootInUseError: another process has it, or that JVM does not end.
     """
     with (root / _FILE).open("a+") as file:
         _lock(file.fileno(), root)
-        _await_end(_read(root).jvm_pid)
+        _await_end(root, _read(root).jvm_pid)
 
         def note(jvm_pid: int | None) -> None:
             file.truncate(0)
@@ -113,14 +113,27 @@ def take_turn(root: Path) -> IO[str] | None:
     return file
 
 
-def _await_end(pid: int | None) -> None:
+def _await_end(root: Path, jvm_pid: int | None) -> None:
     deadline = time.monotonic() + _JVM_TIMEOUT_S
-    while pid is not None and time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except OSError:  # ended, or the number is another user's by now
-            return
+    while jvm_pid is not None and _is_jvm(jvm_pid):
+        if time.monotonic() > deadline:
+            raise RootInUseError(
+                f"the JVM of an engine that was killed (pid {jvm_pid}) still writes to {root}: "
+                f"kill -9 {jvm_pid}, then start again"
+            )
         time.sleep(_PAUSE_S)
+
+
+def _is_jvm(pid: int) -> bool:
+    """Whether it is alive, and, where the system tells (Linux), no other program by now."""
+    try:
+        os.kill(pid, 0)
+    except OSError:  # ended, or the number is another user's by now
+        return False
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "java"
+    except OSError:
+        return not Path("/proc/self/comm").exists()
 
 
 def _lock(file: int, root: Path) -> None:

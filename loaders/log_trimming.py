@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # A day at one commit in ten seconds.
 KEPT_COMMITS = 8_640
+# At any pace: what a reader, a stream or a restore may go back.
+KEPT_S = 12 * 3600
 # To forget is a listing and a deletion a file: not for each commit.
 SURPLUS_COMMITS = 360
 
@@ -29,6 +31,8 @@ def trim_logs(spark: SparkSession, tables: Iterable[str]) -> str | None:
 
 def trim_log(spark: SparkSession, table: str) -> bool:
     """Forget the versions before the newest KEPT_COMMITS, when they are SURPLUS_COMMITS or more.
+
+    None is forgotten that is younger than KEPT_S.
 
     Delta does it as at a checkpoint, so what is left begins with one. A table whose property
     `delta.enableExpiredLogCleanup` is false keeps all.
@@ -47,12 +51,16 @@ def trim_log(spark: SparkSession, table: str) -> bool:
     def commit(version: int) -> object:
         return jvm.org.apache.hadoop.fs.Path(folder, f"{version:020d}.json")
 
-    if not files.exists(commit(first_kept - SURPLUS_COMMITS)):
+    def age_ms(version: int) -> int:
+        at_ms = files.getFileStatus(commit(version)).getModificationTime()
+        return time.time_ns() // 1_000_000 - at_ms
+
+    surplus = first_kept - SURPLUS_COMMITS
+    if not files.exists(commit(surplus)) or age_ms(surplus) < KEPT_S * 1000:
         return False
-    committed_ms = files.getFileStatus(commit(first_kept)).getModificationTime()
-    age_ms = max(0, time.time_ns() // 1_000_000 - committed_ms)
+    kept_ms = max(age_ms(first_kept), KEPT_S * 1000)
     # py4j makes a small number an Integer, where Delta wants a Long.
-    age = jvm.scala.collection.StringOps(str(age_ms)).toLongOption()
+    age = jvm.scala.collection.StringOps(str(kept_ms)).toLongOption()
     minute = jvm.org.apache.spark.sql.delta.TruncationGranularity.MINUTE()
     log.cleanUpExpiredLogs(snapshot, jvm.scala.Option.empty(), age, minute)
     return True

@@ -200,6 +200,22 @@ def test_a_small_batch_is_not_compiled_and_a_large_one_is(caught_up, monkeypatch
     assert caught_up.project.conf.values == {}
 
 
+def test_a_large_batch_that_failed_is_tried_again_as_a_large_one(caught_up, monkeypatch):
+    monkeypatch.setattr(batch_settings, "LARGE_BATCH_BYTES", 1)
+    caught_up.project.broken = {"typed"}
+    caught_up.send(2)
+    caught_up.step()
+    caught_up.project.broken = set()
+    caught_up.now += timedelta(seconds=1)
+    assert caught_up.step() >= {"typed"}
+    assert caught_up.project.settings["spark.sql.codegen.wholeStage"] == "true"
+    caught_up.step()
+    monkeypatch.undo()
+    caught_up.send(3)
+    caught_up.step()
+    assert caught_up.project.settings["spark.sql.codegen.wholeStage"] == "false"
+
+
 def test_a_cycle_leaves_the_session_as_it_found_it(caught_up):
     caught_up.project.conf.values = {"spark.sql.adaptive.enabled": "false", "other": "1"}
     caught_up.send(2)

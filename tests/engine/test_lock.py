@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import dbt_multihop
 import pytest
 
+from loaders import lock
 from loaders.lock import Holder, RootInUseError, holder, locked, require_free, take_turn
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -87,10 +88,33 @@ def test_a_killed_holder_leaves_the_root_free(tmp_path, other_process):
         assert holder(tmp_path) == Holder(os.getpid(), 3, 4)
 
 
-def test_the_jvm_of_a_killed_engine_is_waited_for(tmp_path):
-    jvm = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    left_behind = Holder(os.getpid(), 1, 2, jvm.pid)
-    (tmp_path / "engine.lock").write_text(json.dumps(asdict(left_behind)))
+@pytest.fixture
+def leave_behind(tmp_path):
+    """Starts a process under a name, as the JVM that a killed engine noted."""
+    started = []
+
+    def leave(name):
+        program = tmp_path / name
+        program.symlink_to(sys.executable)
+        process = subprocess.Popen(
+            [program, "-c", "print(flush=True); input()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        started.append(process)
+        process.stdout.readline()  # it has its name by now
+        left_behind = Holder(os.getpid(), 1, 2, process.pid)
+        (tmp_path / "engine.lock").write_text(json.dumps(asdict(left_behind)))
+        return process
+
+    yield leave
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_the_jvm_of_a_killed_engine_is_waited_for(tmp_path, leave_behind):
+    jvm = leave_behind("java")
     ended = threading.Thread(target=jvm.communicate, args=(b"\n",))
     ended.start()
     with locked(tmp_path, 1, 2) as note_jvm:
@@ -99,6 +123,36 @@ def test_the_jvm_of_a_killed_engine_is_waited_for(tmp_path):
         note_jvm(77)
         assert holder(tmp_path).jvm_pid == 77
     ended.join()
+
+
+def test_make_up_beside_an_engine_names_it_and_starts_nothing(tmp_path, other_process):
+    done = subprocess.run(
+        [sys.executable, "-m", "demo.up"],
+        cwd=PROJECT_ROOT,
+        env=os.environ | {"LAKEHOUSE_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(
+        f"up: an engine is running on {tmp_path} (pid {other_process.pid}"
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_jvm_that_does_not_end_keeps_the_root(tmp_path, leave_behind, monkeypatch):
+    jvm = leave_behind("java")
+    monkeypatch.setattr(lock, "_JVM_TIMEOUT_S", 0)
+    with pytest.raises(RootInUseError, match=f"kill -9 {jvm.pid}"), locked(tmp_path, 1, 2):
+        pass
+
+
+def test_another_program_by_the_number_of_that_jvm_is_not_waited_for(tmp_path, leave_behind):
+    other = leave_behind("other")
+    with locked(tmp_path, 1, 2):
+        assert other.poll() is None
 
 
 def test_one_dbt_at_a_time_writes_the_tables(tmp_path):

@@ -51,6 +51,19 @@ def test_list_shows_what_is_declared(tmp_path: Path) -> None:
     assert "\x1b" not in loaders(tmp_path, "list").stdout
 
 
+def test_a_streaming_model_begins_anew_on_request(tmp_path: Path) -> None:
+    query = tmp_path / "checkpoints" / "live" / "live_prices" / "2f" / "query"
+    query.mkdir(parents=True)
+    refused = loaders(tmp_path, "begin-anew", "live_price")
+    assert refused.returncode == 2
+    assert "no query of live_price was started; there are: live_prices" in refused.stderr
+    assert query.exists()
+    done = loaders(tmp_path, "begin-anew", "live_prices")
+    assert done.returncode == 0
+    assert "live_prices: begins anew" in done.stdout
+    assert not query.exists()
+
+
 def test_settings_for_a_cluster_leave_its_processes_to_it(tmp_path: Path) -> None:
     shown = loaders(tmp_path, "spark-conf")
     settings = dict(line.split(" ", 1) for line in shown.stdout.splitlines())

@@ -283,6 +283,7 @@ def test_a_log_keeps_its_newest_commits(
     log = lakehouse / "warehouse" / "bronze.db" / "visits" / "_delta_log"
     monkeypatch.setattr(log_trimming, "KEPT_COMMITS", 20)
     monkeypatch.setattr(log_trimming, "SURPLUS_COMMITS", 10)
+    monkeypatch.setattr(log_trimming, "KEPT_S", 29 * 60)
 
     def deliver(count: int) -> None:
         for batch in range(count):
@@ -310,6 +311,8 @@ def test_a_log_keeps_its_newest_commits(
     set_property("false")
     assert not log_trimming.trim_log(spark, VISITS)
     set_property("true")
+    assert not log_trimming.trim_log(spark, VISITS), "none of the surplus is old enough"
+    monkeypatch.setattr(log_trimming, "KEPT_S", 60)
     assert log_trimming.trim_log(spark, VISITS)
     kept = versions()
     assert kept == list(range(kept[0], newest() + 1))
