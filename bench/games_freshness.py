@@ -44,13 +44,18 @@ WARM_UP_S = 120
 OBJECT_S = 5
 DRAIN_S = 300
 POOL = 100_000
+LATE, DUPLICATES = 0.01, 0.01
+HOUR = 3600
 FEED = "game_events"
-# What live operations look at; and their alerts.
+# What live operations look at, and what alerts are made of.
 TABLES = (
     "game_minutes",
     "game_windows",
+    "game_judgements",
     "liveops_now",
     "offer_funnel",
+    "level_funnel",
+    "economy_balance",
     "revenue_daily",
     "players_daily",
 )
@@ -97,23 +102,37 @@ def send(pool: list[dict[str, Any]], queue_url: str, began: float) -> int:
 
 
 def endless(pool: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The pool's events again and again, each as one of its own that happened just now."""
+    """The pool's events again and again, each as one of its own that happened just now.
+
+    Some are told twice, and some come hours late: what they belong to is formed anew.
+    """
     chance = random.Random(1)  # noqa: S311 - times of a benchmark
     while True:
         lap = uuid.uuid4().hex[:8]
         for event in pool:
-            now = time.time()
-            data = event["event_data"]
-            if transaction := data.get("transaction_id"):
-                data = data | {"transaction_id": f"{transaction}-{lap}"}
-            yield event | {
-                "event_id": str(uuid.uuid4()),
-                "session_id": f"{event.get('session_id')}-{lap}",
-                "event_timestamp": now - OBJECT_S * chance.random(),
-                "sent_timestamp": now,
-                "ingest_ts": now,
-                "event_data": data,
-            }
+            taken = time.time()
+            late = chance.uniform(HOUR, 12 * HOUR) if chance.random() < LATE else 0
+            yield (
+                told := event
+                | {
+                    "event_id": lap + event["event_id"][8:],
+                    "session_id": f"{event.get('session_id')}-{lap}",
+                    "event_timestamp": taken - OBJECT_S * chance.random() - late,
+                    "sent_timestamp": taken - late,
+                    "ingest_ts": taken,
+                    "event_data": of_lap(event["event_data"], lap),
+                }
+            )
+            if chance.random() < DUPLICATES:
+                yield told
+
+
+def of_lap(data: dict[str, Any], lap: str) -> dict[str, Any]:
+    """What happens once, with an id of its own in each lap."""
+    ids = {name: f"{data[name]}-{lap}" for name in ("offer_id", "transaction_id") if data.get(name)}
+    if order := data.get("order_id"):  # the id of an event
+        ids["order_id"] = lap + order[8:]
+    return data | ids
 
 
 def put(events: list[dict[str, Any]], queue_url: str, number: int) -> None:
@@ -165,8 +184,14 @@ def commits(warehouse: Path, name: str) -> tuple[list[int], list[float]]:
     newest, times = [-1], [0.0]
     for commit in sorted(DeltaTable(folder).history(), key=lambda commit: commit["version"]):
         files = DeltaTable(folder, version=commit["version"]).get_add_actions(flatten=True)
-        batch_ids = files["max._batch_id"].to_pylist()
-        newest.append(max((each for each in batch_ids if each is not None), default=-1))
+        batch_ids = (
+            batch_id
+            for column in files.column_names
+            if column.startswith("max._") and column.endswith("batch_id")
+            for batch_id in files[column].to_pylist()
+            if batch_id is not None
+        )
+        newest.append(max(batch_ids, default=newest[-1]))
         newest[-1] = max(newest[-2:])
         times.append(commit["timestamp"] / 1000)
     return newest, times
