@@ -158,6 +158,25 @@ def settle(engine: EngineProcess, sender: Sender) -> None:
     wait_for(is_there, DRAIN_TIMEOUT_S, f"gold has what was sent; {engine.status()}")
 
 
+def holds_what_was_sent(root: Path, sender: Sender) -> None:
+    """Bronze and silver hold what was sent, and a live table nothing twice."""
+    assert bronze(root, "stocksDailyPrices") == sender.places(stocks.PRICES)
+    assert bronze(root, "stocksFundamentals") == sender.places(stocks.FUNDAMENTALS)
+    silver = table(root, "silver.stocks_daily_prices").to_pyarrow_table().to_pylist()
+    assert Counter(
+        (row["ticker"], row["price_date"].isoformat(), float(row["close"]), row["volume"])
+        for row in silver
+    ) == Counter(
+        (record["ticker"], record["price_date"], float(record["close"]), int(record["volume"]))
+        for item in sender.landed(stocks.PRICES)
+        for record in item.records
+    )
+    taken, told = received_by_minute(root), told_by_minute(root)
+    assert told
+    # It may leave out what came late, and counts nothing twice.
+    assert {key: count for key, count in told.items() if count > taken[key]} == {}
+
+
 def refused(done: subprocess.CompletedProcess[str], engine: EngineProcess) -> str:
     """The one line with which a command was refused."""
     assert done.returncode != 0
@@ -225,18 +244,4 @@ def test_what_is_sent_stands_in_gold_whatever_is_killed(engine, tmp_path):
     assert engine.get("healthz").startswith(("ok", "degraded"))
     assert engine.terminate() == 0
 
-    assert bronze(engine.root, "stocksDailyPrices") == sender.places(stocks.PRICES)
-    assert bronze(engine.root, "stocksFundamentals") == sender.places(stocks.FUNDAMENTALS)
-    silver = table(engine.root, "silver.stocks_daily_prices").to_pyarrow_table().to_pylist()
-    assert Counter(
-        (row["ticker"], row["price_date"].isoformat(), float(row["close"]), row["volume"])
-        for row in silver
-    ) == Counter(
-        (record["ticker"], record["price_date"], float(record["close"]), int(record["volume"]))
-        for item in sender.landed(stocks.PRICES)
-        for record in item.records
-    )
-    taken, told = received_by_minute(engine.root), told_by_minute(engine.root)
-    assert told
-    # It may leave out what came late, and counts nothing twice.
-    assert {key: count for key, count in told.items() if count > taken[key]} == {}
+    holds_what_was_sent(engine.root, sender)
