@@ -58,7 +58,8 @@ def create_app(service: IngestService, contract: Contract) -> Starlette:
 
     async def get_health(_: Request) -> Response:
         status = 503 if service.problem else 200
-        content = {"status": service.problem or "ok"}
+        degraded = service.complaint and f"degraded: {service.complaint}"
+        content = {"status": service.problem or degraded or "ok"}
         return Response(orjson.dumps(content), status, media_type=_JSON)
 
     async def get_metrics(_: Request) -> Response:

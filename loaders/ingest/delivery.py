@@ -1,8 +1,9 @@
 """What was accepted, on its way: events to Firehose, personal data to the vault.
 
 Both take from the journal's commits in order, retry for ever what fails, and tell the journal
-what has arrived. Firehose may get an event twice, when the process dies between its answer and
-the journal's note; readers know events by event_id.
+what has arrived. What cannot arrive though its destination takes others' is set aside meanwhile.
+Firehose may get an event twice, when the process dies between its answer and the journal's note;
+readers know events by event_id.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import asyncio
 import logging
 import random
 import sqlite3
+import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from loaders.ingest.journal import Entry, Segment
 from loaders.vault.envelope import Damaged
-from loaders.vault.store import PersonalValues, Vault
+from loaders.vault.store import Busy, PersonalValues, Vault
 
 # What PutRecordBatch takes: 500 records, 4 MiB, of at most 1,000 KiB each.
 MAX_RECORDS = 500
@@ -30,6 +33,8 @@ MAX_CALL_BYTES = 4 << 20
 RECORD_BYTES = 100 << 10
 LINGER_SECONDS = 0.2
 MAX_PAUSE_SECONDS = 10.0
+# How soon what was set aside is tried again.
+ASIDE_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -88,9 +93,13 @@ class Delivery(ABC):
             if is_little and not self._stopping and not self._failures:
                 await asyncio.sleep(self.linger_seconds)
             parts = self._take()
-            failed = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._try, parts
-            )
+            try:
+                failed = await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self._try, parts
+                )
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing is lost by it
+                _log.error("%s got nothing of %d parts: %s", self.name, len(parts), place_of(error))
+                failed = parts
             self._settle(parts, failed)
             if failed:
                 self._failures += 1
@@ -111,6 +120,11 @@ class Delivery(ABC):
                 self.waiting_bytes -= part.size
                 self._delivered(part.segment, 1)
 
+    @property
+    def aside(self) -> int:
+        """How many parts wait because of what is in them, while others arrive."""
+        return 0
+
     @abstractmethod
     def _take(self) -> list[Part]:
         """What goes next, taken off the queue."""
@@ -118,6 +132,13 @@ class Delivery(ABC):
     @abstractmethod
     def _try(self, parts: list[Part]) -> list[Part]:
         """Deliver, in the thread; returns the parts that failed."""
+
+
+def place_of(error: BaseException) -> str:
+    """What kind of error it is, and where it arose; its message might tell what it was about."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 class FirehoseDelivery(Delivery):
@@ -203,6 +224,21 @@ class VaultDelivery(Delivery):
     def __init__(self, vault: Vault, delivered: Callable[[Segment, int], None]) -> None:
         super().__init__(delivered)
         self._vault = vault
+        self._closed: set[str] = set()  # players whose key did not open just now
+        self._aside: list[Part] = []
+        self._tried_again: set[int] = set()  # id() of parts in the queue that were set aside
+        self._again: asyncio.TimerHandle | None = None
+
+    @property
+    def aside(self) -> int:
+        """How many parts wait for the key of a player that does not open."""
+        return len(self._tried_again) + len(self._aside)
+
+    def close(self) -> None:
+        """Let go of the thread, and of what was set aside: it is in the journal."""
+        if self._again:
+            self._again.cancel()
+        super().close()
 
     @staticmethod
     def parts(segment: Segment, entries: Sequence[Entry]) -> list[Part]:
@@ -219,9 +255,37 @@ class VaultDelivery(Delivery):
         return [self._parts.popleft() for _ in range(min(len(self._parts), 100))]
 
     def _try(self, parts: list[Part]) -> list[Part]:
+        self._closed = set()
         try:
-            self._vault.put([person for part in parts for person in part.what])
-        except (ClientError, BotoCoreError, sqlite3.Error, Damaged) as error:
+            self._closed = self._vault.put([person for part in parts for person in part.what])
+        except (ClientError, BotoCoreError, sqlite3.Error, Busy, Damaged) as error:
             _log.warning("the vault took nothing of %d parts: %s", len(parts), error)
             return parts
         return []
+
+    def _settle(self, parts: Sequence[Part], failed: Sequence[Part]) -> None:
+        """As ever; but of players whose key does not open, and of no others, parts stay aside."""
+        aside = [part for part in parts if not failed and self._keep_closed(part)]
+        kept = {id(part) for part in aside}
+        super()._settle([part for part in parts if id(part) not in kept], failed)
+        self._aside += aside
+        if not failed:
+            self._tried_again.difference_update(map(id, parts))
+        if aside:
+            _log.error("keys of players do not open: %d parts are set aside", len(aside))
+            if self._again is None:
+                loop = asyncio.get_running_loop()
+                self._again = loop.call_later(ASIDE_SECONDS, self._try_again)
+
+    def _keep_closed(self, part: Part) -> bool:
+        """Leave in a part what was not put; whether there is any."""
+        part.what[:] = [person for person in part.what if person.player_id in self._closed]
+        return bool(part.what)
+
+    def _try_again(self) -> None:
+        self._again = None
+        self.retries += len(self._aside)
+        self._parts.extend(self._aside)
+        self._tried_again.update(map(id, self._aside))
+        self._aside = []
+        self._news.set()

@@ -15,10 +15,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import orjson
+from botocore.exceptions import BotoCoreError, ClientError
 
 from loaders.session import ConfigurationError
 from loaders.vault.envelope import Damaged, DataKey, Sealer
@@ -134,6 +136,7 @@ class Journal:
         self._failure: Exception | None = None
         self._segment: Segment | None = None
         self._file: BinaryIO | None = None
+        self._unretired: list[Segment] = []  # what the disk did not let be put away
         numbers = [int(path.stem) for path in self._files("journal", "ids")]
         self._next_number = max(numbers, default=0) + 1
         self.fsyncs = 0
@@ -163,8 +166,7 @@ class Journal:
             if not first.endswith(b"\n"):  # killed while it was made: nothing was acknowledged
                 path.unlink()
                 return 0
-            wrapped = base64.b64decode(orjson.loads(first)["wrapped_key"])
-            segment = Segment(number, path, Sealer(self._unwrap(wrapped)))
+            segment = Segment(number, path, Sealer(self._key_of(path, first)))
             try:
                 for entries in segment.read(file):
                     segment.keys += [entry.key for entry in entries]
@@ -179,6 +181,22 @@ class Journal:
         segment.is_open = False
         self._retire(segment)
         return events
+
+    def _key_of(self, path: Path, first: bytes) -> bytes:
+        """The key under which a file is sealed, from its first line."""
+        left = f"the events in {path} were acknowledged and are not delivered, and it does not open"
+        try:
+            wrapped = base64.b64decode(orjson.loads(first)["wrapped_key"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{left}: its first line is damaged: restore the file, or move it away"
+            ) from error
+        try:
+            return self._unwrap(wrapped)
+        except (BotoCoreError, ClientError) as error:
+            raise ConfigurationError(
+                f"{left}: {error}: have KMS open it under the key that sealed it, or move it away"
+            ) from error
 
     # ---- writing
 
@@ -266,7 +284,13 @@ class Journal:
         self._retire(segment)
 
     def roll(self) -> None:
-        """Close a segment that has been open for long, so that its data do not stay on disk."""
+        """Close a segment that has been open for long, so that its data do not stay on disk.
+
+        And put away what could not be when it was delivered.
+        """
+        unretired, self._unretired = self._unretired, []
+        for late in unretired:
+            self._retire(late)
         segment = self._segment
         is_idle = self._commits is None or self._commits.done()
         if segment and is_idle and time.monotonic() - segment.opened_at > SEGMENT_SECONDS:
@@ -276,6 +300,14 @@ class Journal:
     def _retire(self, segment: Segment) -> None:
         if segment.is_open or segment.undelivered or not segment.path.exists():
             return
+        try:
+            self._put_away(segment)
+        except OSError as error:  # it stays, and what comes after it is taken
+            log = logging.getLogger(__name__)
+            log.warning("%s cannot be put away: %s", segment.path, error)
+            self._unretired.append(segment)
+
+    def _put_away(self, segment: Segment) -> None:
         ids = segment.path.with_suffix(".ids")
         unfinished = segment.path.with_suffix(".unfinished")
         unfinished.write_bytes(b"".join(segment.keys))
@@ -299,6 +331,25 @@ class Journal:
         return sorted(path for suffix in suffixes for path in self._folder.glob(f"[0-9]*.{suffix}"))
 
 
+@contextmanager
+def at_rest(folder: Path) -> Iterator[None]:
+    """Keep services out of a journal's folder, in which nothing is left to deliver.
+
+    Raises:
+        ConfigurationError: a service has it, or something is left.
+    """
+    if not folder.exists():
+        yield
+        return
+    with _hold(folder):
+        if left := sorted(folder.glob("[0-9]*.journal")):
+            raise ConfigurationError(
+                f"{left[0]} holds acknowledged events under a key of before: start the ingest "
+                "service until they are delivered, then stop it"
+            )
+        yield
+
+
 def _hold(folder: Path) -> BinaryIO:
     lock = (folder / "lock").open("wb")
     try:
@@ -306,7 +357,7 @@ def _hold(folder: Path) -> BinaryIO:
     except BlockingIOError:
         lock.close()
         raise ConfigurationError(
-            f"another ingest service uses {folder}: stop it, or set VAULT_ROOT elsewhere"
+            f"an ingest service uses {folder}: stop it, or set VAULT_ROOT elsewhere"
         ) from None
     return lock
 

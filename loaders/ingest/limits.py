@@ -23,14 +23,18 @@ class TokenBucket:
         self._filled_at = clock()
 
     def take(self, count: int) -> float:
-        """Take tokens. Returns 0, or in how many seconds there will be so many."""
+        """Take tokens. Returns 0, or in how many seconds there will be so many.
+
+        More than are ever saved up are lent where the bucket is full, and waited for by the next.
+        """
         now = self._clock()
         self._tokens = min(self._most, self._tokens + (now - self._filled_at) * self._per_second)
         self._filled_at = now
-        if count <= self._tokens:
+        needed = min(count, self._most)
+        if needed <= self._tokens:
             self._tokens -= count
             return 0.0
-        return (min(count, self._most) - self._tokens) / self._per_second
+        return (needed - self._tokens) / self._per_second
 
 
 class RecentIds:

@@ -17,6 +17,7 @@ class Metrics:
     Args:
         backlog: destination → bytes that wait for it.
         retries: destination → parts that were sent again so far.
+        aside: destination → parts that wait because of what is in them.
         fsyncs: how often the journal was brought to disk so far.
     """
 
@@ -24,6 +25,7 @@ class Metrics:
         self,
         backlog: dict[str, Callable[[], float]],
         retries: dict[str, Callable[[], float]],
+        aside: dict[str, Callable[[], float]],
         fsyncs: Callable[[], float],
     ) -> None:
         self._registry = registry = CollectorRegistry()
@@ -49,6 +51,11 @@ class Metrics:
         )
         for name, read in retries.items():
             again.labels(name).set_function(read)
+        apart = Gauge(
+            "ingest_parts_aside", "Parts that wait, others arrive.", ("to",), registry=registry
+        )
+        for name, read in aside.items():
+            apart.labels(name).set_function(read)
         Gauge("ingest_fsyncs", "Group commits of the journal.", registry=registry).set_function(
             fsyncs
         )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from loaders.games.contract import Contract
 from loaders.games.separation import Refused, Separator
-from loaders.ingest.delivery import FirehoseDelivery, VaultDelivery
+from loaders.ingest.delivery import FirehoseDelivery, VaultDelivery, place_of
 from loaders.ingest.journal import Entry, Journal, JournalFailed, Segment
 from loaders.ingest.limits import RecentIds, TokenBucket
 from loaders.ingest.metrics import Metrics
@@ -27,8 +30,11 @@ KEYS_SECONDS = 1.0
 ACCEPTED, DUPLICATE, REFUSED = "accepted", "duplicate", "refused"
 
 
+_log = logging.getLogger(__name__)
+
+
 class Overloaded(Exception):
-    """More than can be taken now; `seconds` says when to come again."""
+    """It cannot be taken now; `seconds` says when to come again."""
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
@@ -66,12 +72,18 @@ class Limits:
 class IngestService:
     """The service in one event loop. To be entered before it takes anything.
 
+    What an earlier process left in the journal is read when it is made, and delivered when it runs.
+
     Args:
         root: as prepare_vault_root() returns it.
         master: the vault's master key.
         firehose: a boto3 client.
         stream: name of the delivery stream.
         contract: what events there are.
+
+    Raises:
+        ConfigurationError: another service has the journal, or a file of it does not open.
+        BotoCoreError, ClientError: KMS does not help.
     """
 
     def __init__(
@@ -87,7 +99,7 @@ class IngestService:
         self._recent = RecentIds(self.limits.dedupe_window)
         self._buckets: dict[str, TokenBucket] = {}
         self._vault = Vault(root, master)  # of the event loop's thread
-        self._keys: dict[str, StudioKey | None] = {}
+        self._keys: dict[str, asyncio.Future[StudioKey | None]] = {}
         self._keys_version = self._vault.version()
         self._keys_checked_at = time.monotonic()
         self._separator = Separator(contract, Pseudonyms(self._vault.pseudonym_key()))
@@ -104,8 +116,19 @@ class IngestService:
         self.metrics = Metrics(
             backlog={to.name: lambda to=to: to.waiting_bytes for to in deliveries},
             retries={to.name: lambda to=to: to.retries for to in deliveries},
+            aside={to.name: lambda to=to: to.aside for to in deliveries},
             fsyncs=lambda: self._journal.fsyncs,
         )
+        self._tasks: list[asyncio.Task[None]] = []
+        for key in self._journal.known_keys():
+            self._recent.add(key)
+        try:
+            recovered = self._journal.recover()
+        except BaseException:
+            self._journal.close()  # for the next one
+            raise
+        if recovered:
+            _log.info("%d events of an earlier process", recovered)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[IngestService]:
@@ -114,16 +137,14 @@ class IngestService:
         At the end what is left is delivered for STOP_SECONDS at most; the rest stays in the
         journal.
         """
-        for key in self._journal.known_keys():
-            self._recent.add(key)
-        if recovered := self._journal.recover():
-            logging.getLogger(__name__).info("%d events of an earlier process", recovered)
         deliveries = (self._to_firehose, self._to_vault)
-        runs = [asyncio.create_task(delivery.run()) for delivery in deliveries]
-        rolling = asyncio.create_task(self._roll())
+        runs = [self._task(f"delivery to {each.name}", each.run()) for each in deliveries]
+        rolling = self._task("rolling of the journal", self._roll())
+        self._tasks = [*runs, rolling]
         try:
             yield self
         finally:
+            self._tasks = []
             rolling.cancel()
             for delivery in deliveries:
                 delivery.stop()
@@ -135,6 +156,16 @@ class IngestService:
             self._journal.close()
             self._vault.close()
 
+    @staticmethod
+    def _task(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        def told(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()):
+                _log.critical("%s has ended: %s", name, place_of(error))
+
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(told)
+        return task
+
     async def _roll(self) -> None:
         while True:
             await asyncio.sleep(1)
@@ -145,20 +176,41 @@ class IngestService:
         """Why nothing can be taken; None when all is well."""
         if self._journal.failure:
             return f"the journal cannot be written: {self._journal.failure}"
+        for task in self._tasks:
+            if task.done():
+                return f"{task.get_name()} has ended: start the service anew"
+        return None
+
+    @property
+    def complaint(self) -> str | None:
+        """What a person should look at though events are taken; None when there is nothing."""
+        if aside := self._to_vault.aside:
+            return f"{aside} parts wait for keys of players that do not open"
         return None
 
     async def studio_key(self, key_id: str) -> StudioKey | None:
-        """The key of that id, as it is now, or was a second ago."""
-        if time.monotonic() - self._keys_checked_at > KEYS_SECONDS:
-            self._keys_checked_at = time.monotonic()
-            if (version := self._vault.version()) != self._keys_version:
-                self._keys_version = version
-                self._keys.clear()
-        if key_id not in self._keys:
-            if len(self._keys) > 10_000:  # of ids that somebody tries out
-                self._keys.clear()
-            self._keys[key_id] = await asyncio.to_thread(self._vault.studio_key, key_id)
-        return self._keys[key_id]
+        """The key of that id, as it is now, or was a second ago.
+
+        Raises:
+            Overloaded: nobody can say now; KMS or the vault's file is away.
+        """
+        try:
+            if time.monotonic() - self._keys_checked_at > KEYS_SECONDS:
+                self._keys_checked_at = time.monotonic()
+                if (version := self._vault.version()) != self._keys_version:
+                    self._keys_version = version
+                    self._keys.clear()
+            if key_id not in self._keys:
+                if len(self._keys) > 10_000:  # of ids that somebody tries out
+                    self._keys.clear()
+                # One asks for all: KMS that is slow would take every thread, the journal's too.
+                reading = asyncio.to_thread(self._vault.studio_key, key_id)
+                self._keys[key_id] = asyncio.ensure_future(reading)
+            return await asyncio.shield(self._keys[key_id])
+        except (BotoCoreError, ClientError, sqlite3.Error) as error:
+            self._keys.pop(key_id, None)
+            _log.warning("a studio's key cannot be read: %s", error)
+            raise Overloaded("the studio's key cannot be read now", 5.0) from error
 
     async def take(self, studio: str, events: Sequence[Any]) -> list[Answer]:
         """Take the events of a studio; what is answered as accepted is on disk.

@@ -27,6 +27,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from botocore.exceptions import ClientError
+
 from loaders.session import PROJECT_ROOT, ConfigurationError, lakehouse_root
 from loaders.vault.envelope import Damaged, Sealer, pseudonym_of
 from loaders.vault.master_key import MasterKey
@@ -72,9 +74,19 @@ begin select raise(abort, 'the audit is not changed'); end;
 create trigger if not exists audit_is_not_deleted before delete on audit
 begin select raise(abort, 'the audit is not deleted'); end;
 """
+# How long another process's writing is waited for.
+LOCK_SECONDS = 30
 # Plain data keys that are held in memory, so that KMS need not be asked for each event.
 MAX_KEYS_IN_MEMORY = 50_000
 KEY_SECONDS_IN_MEMORY = 900
+# What KMS says where it is not away, and this one wrapped key is of no use, or of none for now.
+_KEY_DOES_NOT_OPEN = {
+    "DisabledException",
+    "IncorrectKeyException",
+    "InvalidCiphertextException",
+    "KMSInvalidStateException",
+    "NotFoundException",
+}
 _PSEUDONYM_KEY = "pseudonym"
 _STUDIO_KEY = "studio"
 
@@ -168,8 +180,13 @@ class Vault:
     def __init__(self, root: Path, master: MasterKey) -> None:
         self._master = master
         path = root / "vault.db"
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise ConfigurationError(f"cannot use {path}: {error.strerror}") from error
+        self._db = sqlite3.connect(
+            path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
+        )
         for pragma in (
             "journal_mode = wal",
             "synchronous = full",  # what is in the vault may go from the journal
@@ -178,6 +195,7 @@ class Vault:
             self._db.execute(f"pragma {pragma}")
         self._db.executescript(_SCHEMA)
         self._keys = _KeysInMemory()
+        self._studio_keys: dict[str, StudioKey] = {}
 
     def close(self) -> None:
         """Close the file."""
@@ -215,15 +233,21 @@ class Vault:
         ).fetchall()
 
     def studio_key(self, key_id: str) -> StudioKey | None:
-        """A key with its secret; None when there is none of that id (any more)."""
+        """A key with its secret; None when there is none of that id (any more).
+
+        A secret never changes: KMS is asked for it once, whether it is valid every time.
+        """
         row = self._one(
             "select owner, wrapped from secrets where name = ? and kind = ?", key_id, _STUDIO_KEY
         )
         if row is None:
+            self._studio_keys.pop(key_id, None)
             return None
-        return StudioKey(
-            key_id, row[0], self._master.unwrap(row[1], **_studio_purpose(key_id, row[0]))
-        )
+        studio, wrapped = row
+        if key_id not in self._studio_keys:
+            secret = self._master.unwrap(wrapped, **_studio_purpose(key_id, studio))
+            self._studio_keys[key_id] = StudioKey(key_id, studio, secret)
+        return self._studio_keys[key_id]
 
     def revoke_studio_key(self, key_id: str) -> bool:
         """Delete a key; whether there was one."""
@@ -239,10 +263,12 @@ class Vault:
 
     # ---- personal data
 
-    def put(self, said: Iterable[PersonalValues]) -> None:
+    def put(self, said: Iterable[PersonalValues]) -> set[str]:
         """Keep the newest value of each field; what is older than that is dropped.
 
         Idempotent, and independent of the order of arrival.
+
+        Returns: the players whose key does not open, of whom nothing was kept.
         """
         newest: dict[tuple[str, str], tuple[float, str, str]] = {}
         for player_id, event_id, event_timestamp, values in said:
@@ -258,9 +284,11 @@ class Vault:
             if place[1] != "user_id" or not self._has(*place)
         }
         # KMS is asked before the transaction, so that nobody waits for both.
-        sealers = {player_id: self._sealer_or_new(player_id) for player_id, _ in wanted}
+        sealers, closed = self._sealers({player_id for player_id, _ in wanted})
         with self._transaction():
             for (player_id, field), (timestamp, event_id, value) in wanted.items():
+                if player_id in closed:
+                    continue
                 key_id, sealer = self._living(player_id, *sealers[player_id])
                 sealed = sealer.seal(value.encode(), _place(player_id, field))
                 self._db.execute(
@@ -271,6 +299,7 @@ class Vault:
                     "excluded.event_id) > (event_timestamp, event_id)",
                     (player_id, field, key_id, sealed, timestamp, event_id),
                 )
+        return closed
 
     def show(self, player_id: str, access: Access) -> dict[str, str]:
         """Field → value of all that is held of a player; audited, whatever comes of it.
@@ -311,6 +340,10 @@ class Vault:
         self._db.execute("insert or ignore into unlinkings values (?, ?)", (player_id, fresh))
         return self._one("select becomes from unlinkings where player_id = ?", player_id)[0]
 
+    def is_unlinking(self, player_id: str) -> bool:
+        """Whether there is an unfinished erasure of a player."""
+        return bool(self._one("select 1 from unlinkings where player_id = ?", player_id))
+
     def forget_unlinking(self, player_id: str) -> None:
         """Destroy what leads from a player to what took their place.
 
@@ -326,27 +359,32 @@ class Vault:
         KMS knows which master key wrapped each; that one may be retired afterwards.
 
         Returns: the number of keys. After an interruption it is run again.
+
+        Raises:
+            Damaged: a player's key does not open.
         """
         players = self._db.execute("select player_id, wrapped_key from player_keys").fetchall()
         for player_id, wrapped in players:
             self._db.execute(
                 "update player_keys set wrapped_key = ? where player_id = ? and wrapped_key = ?",
-                (self._rewrap(wrapped, player=player_id), player_id, wrapped),
+                (
+                    self._master.wrap(self._unwrap(player_id, wrapped), player=player_id),
+                    player_id,
+                    wrapped,
+                ),
             )
         kept = self._db.execute("select name, kind, owner, wrapped from secrets").fetchall()
         for name, kind, owner, wrapped in kept:
             is_studios = kind == _STUDIO_KEY
             purpose = _studio_purpose(name, owner) if is_studios else {"purpose": kind}
+            plain = self._master.unwrap(wrapped, **purpose)
             self._db.execute(
                 "update secrets set wrapped = ? where name = ? and wrapped = ?",
-                (self._rewrap(wrapped, **purpose), name, wrapped),
+                (self._master.wrap(plain, **purpose), name, wrapped),
             )
         count = len(players) + len(kept)
         self._note("rotate", None, access, f"{count} keys under {self._master.key_id}")
         return count
-
-    def _rewrap(self, wrapped: bytes, **purpose: str) -> bytes:
-        return self._master.wrap(self._master.unwrap(wrapped, **purpose), **purpose)
 
     def audit(self) -> list[dict[str, str]]:
         """All entries, oldest first."""
@@ -386,6 +424,16 @@ class Vault:
             at = datetime.fromtimestamp(timestamp, UTC).isoformat()
             yield field, {"value": value, "said_at": at, "event_id": event_id}
 
+    def _sealers(self, player_ids: Iterable[str]) -> tuple[dict[str, tuple[str, Sealer]], set[str]]:
+        """The keys of players, new ones where there is none; and whose key does not open."""
+        sealers, closed = {}, set()
+        for player_id in player_ids:
+            try:
+                sealers[player_id] = self._sealer_or_new(player_id)
+            except Damaged:
+                closed.add(player_id)
+        return sealers, closed
+
     def _sealer_or_new(self, player_id: str) -> tuple[str, Sealer]:
         known = self._keys.get(player_id) or self._load_key(player_id)
         if known is None:
@@ -396,7 +444,7 @@ class Vault:
             )
             known = self._load_key(player_id)
             if known is None:
-                raise Damaged(f"player {player_id} was erased this moment: put it again")
+                raise Busy(f"player {player_id} was erased this moment: put it again")
         return known
 
     def _load_key(self, player_id: str) -> tuple[str, Sealer] | None:
@@ -405,9 +453,21 @@ class Vault:
         )
         if row is None:
             return None
-        known = (row[0], Sealer(self._master.unwrap(row[1], player=player_id)))
+        try:
+            known = (row[0], Sealer(self._unwrap(player_id, row[1])))
+        except ValueError as error:
+            raise Damaged(f"the key of player {player_id} is no key") from error
         self._keys.put(player_id, known)
         return known
+
+    def _unwrap(self, player_id: str, wrapped: bytes) -> bytes:
+        try:
+            return self._master.unwrap(wrapped, player=player_id)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code not in _KEY_DOES_NOT_OPEN:
+                raise
+            raise Damaged(f"the key of player {player_id} does not open: {code}") from error
 
     def _living(self, player_id: str, key_id: str, sealer: Sealer) -> tuple[str, Sealer]:
         """The key, unless the player was erased since it was read: then a new one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sqlite3
 import threading
 import time
 import uuid
@@ -26,8 +27,11 @@ from ingest_server import (
     wait_for,
 )
 
+from loaders.ingest.journal import Journal, Segment
+from loaders.ingest.limits import TokenBucket
 from loaders.ingest.service import Limits
 from loaders.ingest.signing import signed_headers
+from loaders.vault.envelope import DataKey
 from loaders.vault.master_key import MasterKey
 from loaders.vault.store import Access, StudioKey, Vault
 
@@ -215,6 +219,18 @@ def test_a_studio_that_sends_too_much_is_told_when_to_go_on(
     assert 1 <= int(answer.headers["retry-after"]) <= 8
 
 
+def test_a_request_larger_than_the_burst_is_waited_for_by_the_next_one() -> None:
+    now = [0.0]
+    bucket = TokenBucket(per_second=1, burst_seconds=10, clock=lambda: now[0])
+    assert bucket.take(25) == 0
+    assert bucket.take(1) == 16
+    assert bucket.take(25) == 25
+    now[0] = 24
+    assert bucket.take(25) == 1
+    now[0] = 25
+    assert bucket.take(25) == 0
+
+
 def test_firehose_that_refuses_gets_the_failed_part_again_and_nothing_twice(
     landing: Landing, master: MasterKey, tmp_path: Path
 ) -> None:
@@ -248,27 +264,185 @@ def test_while_firehose_takes_nothing_the_service_says_stop_and_loses_nothing(
     assert ids(landing.events()) == ids(accepted + sent)
 
 
+class Kms(MasterKey):
+    """A master key that can be away."""
+
+    is_away = False
+
+    def new_data_key(self, **purpose: str) -> DataKey:
+        self._need("GenerateDataKey")
+        return super().new_data_key(**purpose)
+
+    def unwrap(self, wrapped: bytes, **purpose: str) -> bytes:
+        self._need("Decrypt")
+        return super().unwrap(wrapped, **purpose)
+
+    def _need(self, call: str) -> None:
+        if self.is_away:
+            raise boto3.client("kms").exceptions.KMSInternalException({}, call)
+
+
 def test_while_kms_is_away_events_are_taken_and_the_vault_gets_its_part_later(
     landing: Landing, tmp_path: Path
 ) -> None:
-    class Kms(MasterKey):
-        is_away = False
-
-        def new_data_key(self, **purpose: str) -> Any:
-            if self.is_away:
-                raise boto3.client("kms").exceptions.KMSInternalException({}, "GenerateDataKey")
-            return super().new_data_key(**purpose)
-
     master = Kms(a_master_key().key_id)
     with an_ingest(tmp_path / "vault", master) as running:
+        assert running.sender.post([a_login("bob")]).json()["accepted"] == 1
         master.is_away = True
         assert running.sender.post([a_login("ada")]).json()["accepted"] == 1
         wait_for(lambda: b'to="vault"} 0' not in metrics(running, "ingest_retried_parts"))
         master.is_away = False
+    vault = Vault(tmp_path / "vault", master)
+    users = [vault.show(event["player_id"], WHY)["user_id"] for event in landing.events()]
+    assert sorted(users) == ["ada", "bob"]
+    vault.close()
+
+
+def test_while_kms_is_away_known_studios_are_served_revoked_ones_refused_and_new_ones_told_when(
+    landing: Landing, tmp_path: Path
+) -> None:
+    master = Kms(a_master_key().key_id)
+    with an_ingest(tmp_path / "vault", master) as running:
+        vault = Vault(tmp_path / "vault", MasterKey(master.key_id))
+        revoked = Sender(running.url, vault.new_studio_key("south"))
+        assert [each.post([a_login("u")]).status_code for each in (running.sender, revoked)] == [
+            200,
+            200,
+        ]
+        master.is_away = True
+        fresh = Sender(running.url, vault.new_studio_key("west"))
+        vault.revoke_studio_key(revoked.key.key_id)
+        vault.close()
+        wait_for(lambda: revoked.post([a_login("u")]).status_code == 401)  # it has looked anew
+        assert running.sender.post([a_login("u")]).json()["accepted"] == 1
+        sent = [a_login("u")]
+        answer = fresh.post(sent)
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert metrics(running, 'ingest_requests_total{status="503"}') != b""
+        master.is_away = False
+        assert fresh.post(sent).json()["accepted"] == 1
+
+
+def test_a_player_whose_key_does_not_open_holds_up_no_other_and_is_told_and_not_lost(
+    landing: Landing, master: MasterKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loaders.ingest.delivery.ASIDE_SECONDS", 0.05)
+    with an_ingest(tmp_path / "vault", master) as running:
+        running.sender.post([a_login("eve")])
+    (first,) = landing.events()
+    with sqlite3.connect(tmp_path / "vault" / "vault.db") as db:
+        (right,) = db.execute("select wrapped_key from player_keys").fetchone()
+        db.execute("update player_keys set wrapped_key = 'damaged'")
+
+    def health() -> tuple[int, str]:
+        answer = requests.get(f"{running.url}/healthz", timeout=60)
+        return answer.status_code, answer.json()["status"]
+
+    with an_ingest(tmp_path / "vault", master) as running:
+        running.sender.post([a_login("eve", "198.51.100.7"), a_login("bob", "198.51.100.8")])
+        wait_for(lambda: b'to="vault"} 1' in metrics(running, "ingest_parts_aside"))
+        assert health() == (200, "degraded: 1 parts wait for keys of players that do not open")
+        wait_for(lambda: len(landing.events()) == 3)
+        vault = Vault(tmp_path / "vault", master)
+        players = {event["player_id"] for event in landing.events()}
+        (bob,) = players - {first["player_id"]}
+        assert vault.show(bob, WHY)["client_ip"] == "198.51.100.8"
+        with sqlite3.connect(tmp_path / "vault" / "vault.db") as db:
+            db.execute(
+                "update player_keys set wrapped_key = ? where player_id = ?",
+                (right, first["player_id"]),
+            )
+        wait_for(lambda: health() == (200, "ok"))
+    assert vault.show(first["player_id"], WHY)["client_ip"] == "198.51.100.7"
+    vault.close()
+    assert not list((tmp_path / "vault" / "journal").glob("*.journal"))
+
+
+def test_what_a_dead_process_had_set_aside_is_delivered_by_the_next(
+    landing: Landing, master: MasterKey, tmp_path: Path
+) -> None:
+    with an_ingest(tmp_path / "vault", master) as running:
+        running.sender.post([a_login("eve")])
+    db = sqlite3.connect(tmp_path / "vault" / "vault.db", isolation_level=None)
+    (right,) = db.execute("select wrapped_key from player_keys").fetchone()
+    db.execute("update player_keys set wrapped_key = 'damaged'")
+    with an_ingest(tmp_path / "vault", master) as running:
+        running.sender.post([a_login("eve", "198.51.100.7")])
+        wait_for(lambda: b'to="vault"} 1' in metrics(running, "ingest_parts_aside"))
+    assert list((tmp_path / "vault" / "journal").glob("*.journal"))
+    db.execute("update player_keys set wrapped_key = ?", (right,))
+    db.close()
+    with an_ingest(tmp_path / "vault", master):
+        pass
+    vault = Vault(tmp_path / "vault", master)
+    assert vault.show(landing.events()[0]["player_id"], WHY)["client_ip"] == "198.51.100.7"
+    vault.close()
+
+
+def test_an_error_that_nobody_foresaw_is_told_without_its_message_and_tried_again(
+    landing: Landing,
+    master: MasterKey,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    errors = [RuntimeError("about ada@example.com")]
+    put = Vault.put
+
+    def failing(vault: Vault, said: Any) -> set[str]:
+        if errors:
+            raise errors.pop()
+        return put(vault, said)
+
+    monkeypatch.setattr(Vault, "put", failing)
+    with an_ingest(tmp_path / "vault", master) as running:
+        running.sender.post([a_login("ada")])
     (event,) = landing.events()
     vault = Vault(tmp_path / "vault", master)
     assert vault.show(event["player_id"], WHY)["user_id"] == "ada"
     vault.close()
+    assert "vault got nothing of 1 parts: RuntimeError at test_ingest.py" in caplog.text
+    assert "ada@" not in caplog.text
+
+
+def test_a_file_of_the_journal_that_cannot_be_put_away_ends_no_delivery_and_goes_later(
+    landing: Landing, master: MasterKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loaders.ingest.journal.SEGMENT_BYTES", 1)  # a file a request
+    errors = [OSError(5, "Input/output error")] * 2
+    put_away = Journal._put_away
+
+    def failing(journal: Journal, segment: Segment) -> None:
+        if errors:
+            raise errors.pop()
+        put_away(journal, segment)
+
+    monkeypatch.setattr(Journal, "_put_away", failing)
+    with an_ingest(tmp_path / "vault", master) as running:
+        sent = [a_login("u") for _ in range(3)]
+        for event in sent:
+            assert running.sender.post([event]).status_code == 200
+        wait_for(lambda: len(landing.events()) == 3)
+        wait_for(lambda: not list((tmp_path / "vault" / "journal").glob("*.journal")))
+        assert requests.get(f"{running.url}/healthz", timeout=60).json() == {"status": "ok"}
+    assert errors == []
+    assert ids(landing.events()) == ids(sent)
+
+
+def test_when_a_delivery_has_ended_nothing_is_acknowledged_any_more(
+    landing: Landing, master: MasterKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("loaders.ingest.delivery.FirehoseDelivery._settle", failing)
+    with an_ingest(tmp_path / "vault", master) as running:
+        assert running.sender.post([a_login("u")]).status_code == 200
+        wait_for(lambda: running.sender.post([a_login("u")]).status_code == 503)
+        health = requests.get(f"{running.url}/healthz", timeout=60)
+    told = "delivery to firehose has ended: start the service anew"
+    assert (health.status_code, health.json()["status"]) == (503, told)
 
 
 def metrics(running: Running, name: str) -> bytes:

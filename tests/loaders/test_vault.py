@@ -116,9 +116,33 @@ def test_a_key_that_is_moved_to_another_player_is_refused_by_kms(
         ).fetchone()
         db.execute("update player_keys set wrapped_key = ? where player_id = 'eve'", (wrapped,))
     other = Vault(folder, key)
-    with pytest.raises(Exception, match="InvalidCiphertext"):
+    with pytest.raises(Damaged, match="eve does not open: InvalidCiphertext"):
         other.show("eve", WHY)
     other.close()
+
+
+def test_a_player_whose_key_does_not_open_is_told_and_keeps_no_other_ones_data_back(
+    vault: Vault, folder: Path, key: MasterKey
+) -> None:
+    kms = boto3.client("kms")
+    retired = MasterKey(kms.create_key()["KeyMetadata"]["KeyId"])
+    for master, player in ((key, "eve"), (key, "fay"), (retired, "ian")):
+        before = Vault(folder, master)
+        before.put([said(player, user_id="u-0")])
+        before.close()
+    kms.disable_key(KeyId=retired.key_id)
+    with sqlite3.connect(folder / "vault.db") as db:
+        db.execute("update player_keys set wrapped_key = 'damaged' where player_id = 'eve'")
+        short = key.wrap(b"short", player="fay")
+        db.execute("update player_keys set wrapped_key = ? where player_id = 'fay'", (short,))
+    coming = [said(player, email="x@example.com") for player in (ADA, "eve", "fay", "ian", "bob")]
+    assert vault.put(coming) == {"eve", "fay", "ian"}
+    with pytest.raises(Damaged, match="the key of player eve does not open"):
+        vault.rotate(WHY)
+    assert [vault.show(player, WHY)["email"] for player in (ADA, "bob")] == ["x@example.com"] * 2
+    kms.enable_key(KeyId=retired.key_id)
+    assert vault.put(coming) == {"eve", "fay"}
+    assert vault.show("ian", WHY) == {"email": "x@example.com", "user_id": "u-0"}
 
 
 def test_erasing_destroys_key_and_data_and_leaves_other_players_alone(
