@@ -136,6 +136,12 @@ def _columns(schema: str, table: str, types: Mapping[str, str]) -> dict[str, str
     return columns
 
 
+def known_players(root: Path, players: Iterable[str]) -> set[str]:
+    """Those of some pseudonyms that stand in rows of the lake."""
+    tables = holders(root)
+    return {player for player in players if any(_has_rows(table, [player]) for table in tables)}
+
+
 def erase_in_lake(
     spark: SparkSession,
     root: Path,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from typing import Any
 
 import click
 
 from loaders.session import ConfigurationError
+from loaders.vault.commands import opened_vault, told_in_a_line
 
 
 @click.group(invoke_without_command=True)
@@ -58,7 +60,6 @@ def ingest(
 
 def _serve(host: str, port: int, stream: str, tls_cert: str | None, tls_key: str | None) -> None:
     import uvicorn
-    from botocore.exceptions import BotoCoreError, ClientError
 
     from loaders.games.contract import game_contract
     from loaders.ingest.app import create_app
@@ -67,12 +68,10 @@ def _serve(host: str, port: int, stream: str, tls_cert: str | None, tls_key: str
     from loaders.vault.store import prepare_vault_root
 
     contract = game_contract()
-    try:
-        service = IngestService(
-            prepare_vault_root(), master_key(), firehose_client(), stream, contract
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise ConfigurationError(f"KMS does not help: {error}: see VAULT_KMS_KEY") from error
+    root = prepare_vault_root()
+    bound = _bound(host, port)
+    with told_in_a_line(root):
+        service = IngestService(root, master_key(), firehose_client(), stream, contract)
 
     class Server(uvicorn.Server):
         """Says where it listens once it does."""
@@ -80,15 +79,12 @@ def _serve(host: str, port: int, stream: str, tls_cert: str | None, tls_key: str
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             if self.started:
-                bound = self.servers[0].sockets[0].getsockname()[1]
                 scheme = "https" if tls_cert else "http"
-                click.echo(f"taking events at {scheme}://{host}:{bound}/v1/events")
+                click.echo(f"taking events at {scheme}://{host}:{bound.getsockname()[1]}/v1/events")
 
     server = Server(
         uvicorn.Config(
             create_app(service, contract),
-            host=host,
-            port=port,
             loop="uvloop",
             http="httptools",
             log_level="warning",
@@ -103,9 +99,21 @@ def _serve(host: str, port: int, stream: str, tls_cert: str | None, tls_key: str
     # uvicorn ends well on these, then raises them anew; but to be told to end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    server.run()
-    if not server.started:
-        raise ConfigurationError(f"cannot listen on {host}:{port}")
+    server.run(sockets=[bound])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket at an address, which does not listen yet."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error}: give another --host or --port"
+        ) from error
+    return bound
 
 
 def firehose_client() -> Any:
@@ -129,8 +137,8 @@ def create_key(studio: str, *, as_json: bool) -> None:
     """Make a key for STUDIO; the secret is shown once."""
     if not (studio.isascii() and studio.isidentifier()):
         raise ConfigurationError(f"{studio!r} is no name of a studio: letters, digits, _")
-    vault = _vault()
-    made = vault.new_studio_key(studio)
+    with opened_vault("keys of studios") as (vault, _):
+        made = vault.new_studio_key(studio)
     if as_json:
         click.echo(json.dumps({"key": made.key_id, "secret": made.secret.hex()}))
         return
@@ -141,7 +149,9 @@ def create_key(studio: str, *, as_json: bool) -> None:
 @key.command("list")
 def list_keys() -> None:
     """Show the keys that are valid."""
-    for key_id, studio, created_at in _vault().studio_keys():
+    with opened_vault("keys of studios") as (vault, _):
+        keys = vault.studio_keys()
+    for key_id, studio, created_at in keys:
         click.echo(f"{key_id}  {studio}  made {created_at}")
 
 
@@ -149,15 +159,10 @@ def list_keys() -> None:
 @click.argument("key_id")
 def revoke_key(key_id: str) -> None:
     """Make a key invalid; a running service notices within seconds."""
-    if not _vault().revoke_studio_key(key_id):
+    with opened_vault("keys of studios") as (vault, _):
+        was_valid = vault.revoke_studio_key(key_id)
+    if not was_valid:
         raise ConfigurationError(
             f"there is no key {key_id!r}: see `python -m loaders ingest key list`"
         )
     click.echo(f"{key_id} is not valid any more")
-
-
-def _vault() -> Any:
-    from loaders.vault.master_key import master_key
-    from loaders.vault.store import Vault, prepare_vault_root
-
-    return Vault(prepare_vault_root(), master_key())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-from contextlib import contextmanager
+import pwd
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from loaders.session import ConfigurationError, lakehouse_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pyspark.sql import SparkSession
 
@@ -83,8 +84,9 @@ def erase(players: tuple[str, ...], reason: str, *, vault_only: bool, yes: bool)
     tables are destroyed, with the time travel to them.
 
     The root must be free: stop the engine and all loaders first. What was cut short is completed
-    when the command is given again. Exit code 1 when an object is left that has the player: the
-    certificate, which is also kept under VAULT_ROOT/certificates, says which and why.
+    when the command is given again. Exit code 1 when an object is left that has the player, or when
+    nobody knows a player: the certificate, which is also kept under VAULT_ROOT/certificates, says
+    which and why.
     """
     if not yes:
         told = ", ".join(players)
@@ -92,13 +94,17 @@ def erase(players: tuple[str, ...], reason: str, *, vault_only: bool, yes: bool)
     from loaders.vault.erasing import erase_players
 
     with opened_vault(reason) as (store, access):
-        ids = list(dict.fromkeys(_id_of(store, player) for player in players))
+        names = {_id_of(store, player): player for player in players}
         if not vault_only:
             _require_free_lake()
         spark = None if vault_only else _own_spark
-        certificate = erase_players(store, access, ids, spark, partial(click.echo, err=True))
+        say = partial(click.echo, err=True)
+        certificate = erase_players(store, access, list(names), spark, say)
     click.echo(json.dumps(certificate, indent=2))
-    if certificate["lake"] and certificate["lake"]["left"]:
+    nobody = "the vault does not know" if vault_only else "neither vault nor lake know"
+    for player_id in certificate["unknown"]:
+        say(f"{nobody} {names[player_id]}: it is mistyped, or erased already")
+    if certificate["unknown"] or (certificate["lake"] and certificate["lake"]["left"]):
         raise SystemExit(EXIT_FOUND)
 
 
@@ -124,8 +130,9 @@ def _own_spark() -> Iterator[SparkSession]:
 
 @vault.command()
 def audit() -> None:
-    """Show who looked at, exported or erased whom, when, and why."""
-    with opened_vault("reads the audit") as (store, _):
+    """Show who looked at, exported or erased whom, when, and why; that you looked is noted too."""
+    with opened_vault("reads the audit") as (store, access):
+        store.note("audit", access, "all entries")
         for entry in store.audit():
             click.echo(json.dumps(entry))
 
@@ -133,8 +140,15 @@ def audit() -> None:
 @vault.command()
 @a_reason
 def rotate(reason: str) -> None:
-    """Wrap every key anew, under the key that VAULT_KMS_KEY names; data are not rewritten."""
-    with opened_vault(reason) as (store, access):
+    """Wrap every key anew, under the key that VAULT_KMS_KEY names; data are not rewritten.
+
+    Stop the ingest service first: it goes on with the key it was started with. Nothing may be left
+    in its journal, which is under that key too.
+    """
+    from loaders.ingest.journal import at_rest
+    from loaders.vault.store import vault_root
+
+    with opened_vault(reason) as (store, access), at_rest(vault_root() / "journal"):
         click.echo(f"{store.rotate(access):,} keys wrapped anew")
 
 
@@ -165,22 +179,50 @@ def scan(tables: tuple[str, ...], rows: int, *, as_json: bool) -> None:
 @contextmanager
 def opened_vault(reason: str) -> Iterator[tuple[Vault, Access]]:
     """The vault, and who asks; what can be mended ends in one line."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     from loaders.vault.envelope import Damaged
     from loaders.vault.master_key import master_key
     from loaders.vault.store import Access, Busy, NoSuchPlayer, Vault, prepare_vault_root
 
-    store = Vault(prepare_vault_root(), master_key())
-    actor = os.environ.get("SUDO_USER") or getpass.getuser()
+    root, master = prepare_vault_root(), master_key()
     try:
-        yield store, Access(actor, reason)
-    except (BotoCoreError, ClientError) as error:
-        raise ConfigurationError(f"KMS does not help: {error}") from error
+        with told_in_a_line(root), closing(Vault(root, master)) as store:
+            yield store, Access(_actor(), reason)
     except (Busy, Damaged, NoSuchPlayer) as error:
         raise ConfigurationError(str(error)) from error
-    finally:
-        store.close()
+
+
+@contextmanager
+def told_in_a_line(root: Path) -> Iterator[None]:
+    """KMS, or the vault's file under a root, that does not help: a line of what to do."""
+    import sqlite3
+
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise ConfigurationError(
+            f"KMS does not help: {error}: see VAULT_KMS_KEY, and whether it can be reached"
+        ) from error
+    except sqlite3.Error as error:
+        mend = (
+            "another process writes to it: give the command again when that is done"
+            if getattr(error, "sqlite_errorcode", None)
+            in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            else "see whether it is a vault, writable and with room beside it; else restore it"
+        )
+        raise ConfigurationError(f"cannot use {root / 'vault.db'}: {error}: {mend}") from error
+
+
+def _actor() -> str:
+    """Who asks, by the process's owner: a variable anyone may set is asked of root alone."""
+    uid = os.getuid()
+    if uid == 0 and (behind := os.environ.get("SUDO_USER")):
+        return behind
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # as in a container
+        return f"uid {uid}"
 
 
 def _id_of(store: Vault, player: str) -> str:

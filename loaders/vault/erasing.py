@@ -45,7 +45,10 @@ def erase_players(
     if spark:  # what would be refused later is, before anything is destroyed
         require_pseudonyms(player_ids)
         require_settled(lakehouse_root())
+    begun = {player_id for player_id in player_ids if store.is_unlinking(player_id)}
     erased = [asdict(store.erase(player_id, access)) for player_id in player_ids]
+    strangers = [each["player_id"] for each in erased if not (each["had_key"] or each["fields"])]
+    unknown = _unknown([each for each in strangers if each not in begun], in_lake=bool(spark))
     lake = _erase_in_lake(store, player_ids, spark, say) if spark else None
     if lake is not None:
         changed = f"rows {sum(lake.tables.values())}, objects {lake.objects_rewritten}"
@@ -54,11 +57,20 @@ def erase_players(
     certificate = {
         "reason": access.reason,
         "players": erased,
+        "unknown": unknown,
         "lake": lake and asdict(lake),
         "completed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     _keep(certificate)
     return certificate
+
+
+def _unknown(player_ids: Sequence[str], *, in_lake: bool) -> list[str]:
+    """Of players that the vault does not know, those that the lake does not know either."""
+    from loaders.erasure import known_players
+
+    known = known_players(lakehouse_root(), player_ids) if in_lake and player_ids else set()
+    return [player_id for player_id in player_ids if player_id not in known]
 
 
 def _erase_in_lake(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from click.testing import CliRunner
 from deltalake import write_deltalake
 
 from loaders.erasure import LakeErasure
+from loaders.ingest.journal import at_rest
 from loaders.session import PROJECT_ROOT, ConfigurationError
 from loaders.vault.commands import vault as command
 from loaders.vault.envelope import pseudonym_of
@@ -68,13 +73,104 @@ def test_a_player_is_shown_exported_and_erased_by_either_name(store: Vault) -> N
     with pytest.raises(ConfigurationError, match="has nothing of player"):
         call("show", "north/u-17", *why)
     entries = [json.loads(line) for line in call("audit").splitlines()]
+    assert {entry["actor"] for entry in entries} == {pwd.getpwuid(os.getuid()).pw_name}
     assert [(entry["action"], entry["player_id"]) for entry in entries] == [
         *[("show", player_id)] * 2,
         ("export", player_id),
         ("erase", player_id),
         ("erase in lake", player_id),
         ("show", player_id),
+        ("audit", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("uid", "environment", "actor"),
+    [
+        (0, {"SUDO_USER": "carol"}, "carol"),
+        (0, {}, "root"),
+        (4_000_000, {"SUDO_USER": "carol", "USER": "dave", "LOGNAME": "dave"}, "uid 4000000"),
+    ],
+)
+def test_nobody_but_root_says_by_a_variable_who_asks(
+    store: Vault,
+    monkeypatch: pytest.MonkeyPatch,
+    uid: int,
+    environment: dict[str, str],
+    actor: str,
+) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("loaders.vault.commands.os.getuid", lambda: uid)
+    (entry,) = [json.loads(line) for line in call("audit").splitlines()]
+    assert (entry["actor"], entry["action"]) == (actor, "audit")
+
+
+def test_an_erasure_of_nobody_is_told_and_a_failure_and_others_are_erased(store: Vault) -> None:
+    known, typo = (pseudonym_of(store.pseudonym_key(), "north", name) for name in ("u-17", "typo"))
+    store.put([PersonalValues(known, "e-1", 1_700_000_000.0, {"email": "ada@example.com"})])
+    why = ("--yes", "--reason", "ticket 17")
+    outcome = CliRunner().invoke(command, ["erase", "north/u-17", "north/typo", *why])
+    assert outcome.exit_code == 1
+    told = "neither vault nor lake know north/typo: it is mistyped, or erased already\n"
+    assert outcome.stderr.endswith(told)
+    certificate = json.loads(outcome.stdout)
+    assert certificate["unknown"] == [typo]
+    assert [player["had_key"] for player in certificate["players"]] == [True, False]
+    alone = CliRunner().invoke(command, ["erase", "north/u-17", "--vault-only", *why])
+    assert (alone.exit_code, "the vault does not know north/u-17" in alone.stderr) == (1, True)
+
+
+def test_who_is_in_the_lake_alone_or_half_erased_is_known(store: Vault, lake: Lake) -> None:
+    in_lake, half, nobody = (
+        pseudonym_of(store.pseudonym_key(), "north", name) for name in ("a", "b", "c")
+    )
+    lake.put(in_lake)
+    store.unlinking(half, "fresh")
+    lake.answers.append(LakeErasure())
+    players = ("north/a", "north/b", "north/c")
+    outcome = CliRunner().invoke(command, ["erase", *players, "--yes", "--reason", "ticket 17"])
+    assert json.loads(outcome.stdout)["unknown"] == [nobody]
+
+
+def test_keys_are_not_rotated_while_a_service_has_the_journal_or_left_events_in_it(
+    store: Vault,
+) -> None:
+    why = ("--reason", "yearly")
+    folder = vault_root() / "journal"
+    assert call("rotate", *why) == "0 keys wrapped anew\n"
+    store.pseudonym_key()
+    folder.mkdir()
+    left = folder / "000000000001.journal"
+    with at_rest(folder), pytest.raises(ConfigurationError, match=r"service uses .*: stop it"):
+        call("rotate", *why)
+    left.write_bytes(b"")
+    with pytest.raises(ConfigurationError, match=r"1\.journal holds acknowledged events"):
+        call("rotate", *why)
+    left.unlink()
+    assert call("rotate", *why) == "1 keys wrapped anew\n"
+
+
+def test_a_file_that_is_locked_or_no_vault_ends_in_a_line(
+    store: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loaders.vault.store.LOCK_SECONDS", 0)
+    file = vault_root() / "vault.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("begin immediate")
+        with pytest.raises(ConfigurationError, match=r"vault\.db: database is locked: another"):
+            call("show", "player", "--reason", "ticket 17")
+    store.close()
+    for path in vault_root().glob("vault.db*"):
+        path.unlink()
+    file.write_text("no database " * 100)
+    with pytest.raises(ConfigurationError, match=r"vault\.db: file is not a database: see"):
+        call("show", "player", "--reason", "ticket 17")
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ConfigurationError, match=r"vault\.db: Is a directory"):
+        call("show", "player", "--reason", "ticket 17")
 
 
 NOTHING_IN_THE_LAKE = {"tables": {}, "objects_rewritten": 0, "versions_deleted": 0, "left": {}}
@@ -115,9 +211,12 @@ class Lake:
     def __init__(self, root: Path) -> None:
         self.told: list[dict[str, str]] = []
         self.answers: list[LakeErasure | Exception] = []
-        write_deltalake(
-            root / "warehouse" / "silver.db" / "game_players", pa.table({"player_id": ["p"]})
-        )
+        self._table = root / "warehouse" / "silver.db" / "game_players"
+        self.put("p")
+
+    def put(self, player_id: str) -> None:
+        """Give the table a row of a player."""
+        write_deltalake(self._table, pa.table({"player_id": [player_id]}), mode="append")
 
     def erase(self, _: Any, __: Path, replacements: dict[str, str], ___: Any) -> LakeErasure:
         self.told.append(replacements)
