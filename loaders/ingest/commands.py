@@ -42,10 +42,7 @@ def ingest(
     """
     if context.invoked_subcommand:
         return
-    if not stream:
-        raise ConfigurationError(
-            "no Firehose stream is named: give --stream, or set GAMES_FIREHOSE"
-        )
+    stream = require_stream(stream)
     if bool(tls_cert) != bool(tls_key):
         raise ConfigurationError("--tls-cert and --tls-key go together")
     if not (tls_cert or behind_proxy) and host not in ("127.0.0.1", "::1", "localhost"):
@@ -106,6 +103,19 @@ def _serve(host: str, port: int, stream: str, tls_cert: str | None, tls_key: str
     server.run()
     if not server.started:
         raise ConfigurationError(f"cannot listen on {host}:{port}")
+
+
+def require_stream(stream: str | None) -> str:
+    """The name of the Firehose stream.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if not stream:
+        raise ConfigurationError(
+            "no Firehose stream is named: give --stream, or set GAMES_FIREHOSE"
+        )
+    return stream
 
 
 def firehose_client() -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loaders.games.contract import Contract
-from loaders.games.separation import Refused, Separator
+from loaders.games.separation import Quarantined, Refused, Separator
 from loaders.ingest.delivery import FirehoseDelivery, VaultDelivery
 from loaders.ingest.journal import Entry, Journal, JournalFailed, Segment
 from loaders.ingest.limits import RecentIds, TokenBucket
@@ -24,7 +24,12 @@ STOP_SECONDS = 20
 # How soon a key that was revoked, or made, by another process is seen.
 KEYS_SECONDS = 1.0
 
-ACCEPTED, DUPLICATE, REFUSED = "accepted", "duplicate", "refused"
+ACCEPTED, DUPLICATE, QUARANTINED, REFUSED = OUTCOMES = (
+    "accepted",
+    "duplicate",
+    "quarantined",
+    "refused",
+)
 
 
 class Overloaded(Exception):
@@ -40,7 +45,7 @@ class RateLimited(Overloaded):
 
 
 class Answer(NamedTuple):
-    """What became of an event. `field` and `reason` are those of a refusal."""
+    """What became of an event. `field` and `reason` say why it was quarantined or refused."""
 
     event_id: str | None
     status: str
@@ -161,7 +166,7 @@ class IngestService:
         return self._keys[key_id]
 
     async def take(self, studio: str, events: Sequence[Any]) -> list[Answer]:
-        """Take the events of a studio; what is answered as accepted is on disk.
+        """Take the events of a studio; what is answered as accepted or quarantined is on disk.
 
         Raises:
             Overloaded: none of them is taken.
@@ -177,11 +182,14 @@ class IngestService:
                 answers.append(Answer(taken.event_id, REFUSED, taken.reason, taken.field))
                 continue
             key = RecentIds.key(studio, taken.event_id)
-            if self._recent.add(key):
-                entries.append(Entry(key, *taken))
-                answers.append(Answer(taken.event_id, ACCEPTED))
-            else:
+            if not self._recent.add(key):
                 answers.append(Answer(taken.event_id, DUPLICATE))
+                continue
+            entries.append(Entry(key, taken))
+            if isinstance(taken, Quarantined):
+                answers.append(Answer(taken.event_id, QUARANTINED, taken.reason, taken.field))
+            else:
+                answers.append(Answer(taken.event_id, ACCEPTED))
         if any(answer.status != REFUSED for answer in answers):
             # With nothing new there still may be what these are duplicates of: to wait for.
             await self._journal.append(entries)

@@ -60,6 +60,7 @@ def test_a_player_is_shown_exported_and_erased_by_either_name(store: Vault) -> N
                 "event_id": "e-1",
             }
         },
+        "quarantined": [],
     }
     certificate = json.loads(call("erase", "north/u-17", "--yes", *why))
     (player,) = certificate["players"]
