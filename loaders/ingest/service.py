@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from loaders.vault.store import Pseudonyms, StudioKey, Vault
 STOP_SECONDS = 20
 # How soon a key that was revoked, or made, by another process is seen.
 KEYS_SECONDS = 1.0
+# How soon it is seen that a full quarantine is not full any more.
+QUARANTINE_SECONDS = 60
 
 ACCEPTED, DUPLICATE, QUARANTINED, REFUSED = OUTCOMES = (
     "accepted",
@@ -59,6 +62,7 @@ class Limits:
 
     events_per_second: of a studio. backlog_bytes: of events that wait for Firehose and the vault.
     dedupe_window: so many events are remembered at least, at about 100 bytes of memory each.
+    quarantined_events: of a studio, about as many may be in the vault; then they are refused.
     """
 
     body_bytes: int = 1 << 20
@@ -66,6 +70,7 @@ class Limits:
     events_per_second: float = 5_000
     backlog_bytes: int = 256 << 20
     dedupe_window: int = 500_000
+    quarantined_events: int = 500_000
 
 
 class IngestService:
@@ -95,6 +100,7 @@ class IngestService:
         self._keys: dict[str, StudioKey | None] = {}
         self._keys_version = self._vault.version()
         self._keys_checked_at = time.monotonic()
+        self._quarantined = self._vault.quarantined_by_studio()
         self._separator = Separator(contract, Pseudonyms(self._vault.pseudonym_key()))
         self._journal = Journal(
             root / "journal",
@@ -142,8 +148,12 @@ class IngestService:
 
     async def _roll(self) -> None:
         while True:
-            await asyncio.sleep(1)
-            self._journal.roll()
+            for _ in range(QUARANTINE_SECONDS):
+                await asyncio.sleep(1)
+                self._journal.roll()
+            if max(self._quarantined.values(), default=0) >= self.limits.quarantined_events:
+                with suppress(sqlite3.Error):  # as it was, then
+                    self._quarantined = await asyncio.to_thread(self._vault.quarantined_by_studio)
 
     @property
     def problem(self) -> str | None:
@@ -185,11 +195,16 @@ class IngestService:
             if not self._recent.add(key):
                 answers.append(Answer(taken.event_id, DUPLICATE))
                 continue
-            entries.append(Entry(key, taken))
             if isinstance(taken, Quarantined):
+                if self._quarantined[studio] >= self.limits.quarantined_events:
+                    self._recent.forget([key])
+                    answers.append(Answer(taken.event_id, REFUSED, taken.reason, taken.field))
+                    continue
+                self._quarantined[studio] += 1
                 answers.append(Answer(taken.event_id, QUARANTINED, taken.reason, taken.field))
             else:
                 answers.append(Answer(taken.event_id, ACCEPTED))
+            entries.append(Entry(key, taken))
         if any(answer.status != REFUSED for answer in answers):
             # With nothing new there still may be what these are duplicates of: to wait for.
             await self._journal.append(entries)

@@ -22,7 +22,7 @@ import secrets
 import sqlite3
 import stat
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -336,6 +336,12 @@ class Vault:
                         event.taken_at,
                     ),
                 )
+
+    def quarantined_by_studio(self) -> Counter[str]:
+        """How many events of each studio are quarantined."""
+        return Counter(
+            dict(self._db.execute("select studio_id, count(*) from quarantined group by 1"))
+        )
 
     def quarantine_groups(self) -> list[QuarantineGroup]:
         """What is quarantined, by what may be told of it; nothing is opened."""

@@ -153,6 +153,27 @@ def test_an_event_with_unexpected_personal_data_goes_sealed_into_the_vault_and_n
     vault.close()
 
 
+def test_a_studio_with_its_quarantine_full_is_refused_and_may_send_again_when_there_is_room(
+    landing: Landing, master: MasterKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loaders.ingest.service.QUARANTINE_SECONDS", 1)
+    sent = [a_login(f"user-{n}", session_id="eve@example.org") for n in range(3)]
+    limits = Limits(quarantined_events=2)
+    with an_ingest(tmp_path / "vault", master, limits) as running:
+        answer = running.sender.post(sent).json()
+        assert [tuple(event.values())[1:] for event in answer["events"]] == [
+            *[("quarantined", "personal_data:email", "session_id")] * 2,
+            ("refused", "personal_data:email", "session_id"),
+        ]
+    with an_ingest(tmp_path / "vault", master, limits) as running:
+        assert running.sender.post(sent[2:]).json()["refused"] == 1
+        assert running.sender.post([a_login("u")]).json()["accepted"] == 1
+        vault = Vault(tmp_path / "vault", master)
+        vault.erase(pseudonym_of(vault.pseudonym_key(), "north", "user-0"), WHY)
+        wait_for(lambda: running.sender.post(sent[2:]).json()["quarantined"] == 1)
+        vault.close()
+
+
 def test_a_batch_that_is_sent_again_is_known_also_by_the_next_process(
     landing: Landing, master: MasterKey, tmp_path: Path
 ) -> None:
