@@ -216,26 +216,19 @@ class Separator:
             event_id = _event_id(sent)
             event = dict(sent)  # what is quarantined is kept as it was sent
             envelope, fields = self._check(event)
-            player_id, personal = self._take_personal(event, fields, studio)
+            player_id, personal = self._take_personal(event, envelope, fields, studio)
             event |= {"event_id": event_id, "studio_id": studio, "ingest_ts": ingest_ts}
             body = _as_json(event)
             finding = self._finding(event, body, envelope, fields)
-            if finding and player_id is None:  # without a player's key nothing can be kept
+            if finding is None:
+                return Separated(event_id, player_id, event["event_timestamp"], body, personal)
+            if player_id is None:  # without a player's key nothing can be kept
                 raise _Refusal(_suspicion(finding.kind), finding.path)
+            named = event["event_type"], event["event_version"]
+            whole = _as_json(sent).decode()
+            return Quarantined(event_id, player_id, studio, ingest_ts, *named, *finding, whole)
         except _Refusal as refusal:
             return Refused(event_id, refusal.reason, refusal.field)
-        if finding and player_id:
-            return Quarantined(
-                event_id,
-                player_id,
-                studio,
-                ingest_ts,
-                event["event_type"],
-                event["event_version"],
-                *finding,
-                orjson.dumps(sent).decode(),
-            )
-        return Separated(event_id, player_id, event["event_timestamp"], body, personal)
 
     def _check(self, event: dict[str, Any]) -> tuple[_Fields, _Fields]:
         """Check envelope and data; returns which fields they may have."""
@@ -260,19 +253,21 @@ class Separator:
         return envelope, fields
 
     def _take_personal(
-        self, event: dict[str, Any], fields: _Fields, studio: str
+        self, event: dict[str, Any], envelope: _Fields, fields: _Fields, studio: str
     ) -> tuple[str | None, dict[str, str]]:
         """Take personal data out of a checked event; returns whose they are, and what."""
-        personal = fields.take_personal(
-            event["event_data"], lambda identity: self._pseudonym(studio, identity)
-        )
-        user_id = event.pop("user_id", None)
+
+        def pseudonym(identity: str) -> str:
+            return self._pseudonym(studio, identity)
+
+        user_id = event.get("user_id")
+        personal = envelope.take_personal(event, pseudonym)
+        personal |= fields.take_personal(event["event_data"], pseudonym)
         if user_id == "" or (user_id is None and personal):
             raise _Refusal("missing", "user_id")
         if user_id is None:
             return None, personal
-        event["player_id"] = player_id = self._pseudonym(studio, user_id)
-        return player_id, personal | {"user_id": user_id}
+        return event["player_id"], personal | {"user_id": user_id}
 
     def _finding(
         self, event: dict[str, Any], body: bytes, envelope: _Fields, fields: _Fields

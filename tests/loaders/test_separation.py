@@ -88,6 +88,20 @@ def test_personal_fields_go_to_the_vault_alone() -> None:
     assert orjson.loads(separated.body)["event_data"] == {"method": "email", "country": "DE"}
 
 
+def test_a_personal_field_of_the_envelope_goes_to_the_vault_alone_too() -> None:
+    contact = EventField(name="contact", type="string", personal="vault", description="A friend.")
+    changed = CONTRACT.model_copy(update={"envelope": (*CONTRACT.envelope, contact)})
+    sent = an_event(contact="eve@example.org")
+    separated = Separator(changed, pseudonym).separate(sent, "north", 1_700_000_001.5)
+    assert isinstance(separated, Separated)
+    assert separated.personal == {"user_id": "u-17", "contact": "eve@example.org"}
+    assert orjson.loads(separated.body) == body_of(an_event())
+    of_nobody = without(sent, "user_id") | {"event_type": "server_heartbeat"}
+    of_nobody["event_data"] = {"ccu": 1}
+    refused = Separator(changed, pseudonym).separate(of_nobody, "north", 0.0)
+    assert refused == Refused(EVENT_ID, "missing", "user_id")
+
+
 def test_another_player_who_is_named_gets_the_pseudonym_that_they_have_themselves() -> None:
     data = {"group_id": "g", "action": "invited", "target_user_id": "u-18"}
     body = body_of(an_event("guild_action", data))
@@ -172,6 +186,11 @@ REFUSALS = [
     (an("login", {"platform": "p", "client_ip": 7}), "not_string", "event_data.client_ip"),
     (an(session_id="s" * 1025), "not_string", "session_id"),
     (an(note="n" * 70_000), "too_large", None),
+    (
+        an("login", {"client_ip": "n" * 70_000}, event_version=9, session_id="ada@example.com"),
+        "too_large",
+        None,
+    ),
     # Personal data of nobody whose key could seal them.
     (
         without(an("server_heartbeat", {"ccu": 1, "note": "to " + IP}), "user_id"),
