@@ -7,7 +7,6 @@ machine changes the wall, hardly the CPU. Everything is real but AWS.
 
 from __future__ import annotations
 
-import copy
 import gzip
 import os
 import tempfile
@@ -122,7 +121,7 @@ def passed_on(plan: Plan) -> Iterator[bytes]:
     """The same as they are in Firehose's objects."""
     separator = Separator(game_contract(), lambda studio, user_id: f"p-{studio}-{user_id}")
     for sent in Simulation(plan).events():
-        separated = separator.separate(copy.deepcopy(sent.event), "north", sent.at)
+        separated = separator.separate(sent.event, "north", sent.at)
         if isinstance(separated, Separated):
             yield separated.body
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -30,7 +29,7 @@ def passed_on(plan: Plan) -> tuple[Simulation, list[Event]]:
     separator = Separator(game_contract(), lambda studio, user_id: f"p-{user_id}")
     events = []
     for sent in simulation.events():
-        separated = separator.separate(copy.deepcopy(sent.event), "north", sent.at)
+        separated = separator.separate(sent.event, "north", sent.at)
         assert isinstance(separated, Separated), separated
         events.append(json.loads(separated.body))
     return simulation, events

@@ -40,6 +40,9 @@ _NAMES = frozenset(
     )
 )  # fmt: skip
 
+# No address and no number is one.
+_A_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}(?:\[\])*")
+
 
 class Finding(NamedTuple):
     """Where something was found, and what; never the thing itself."""
@@ -76,6 +79,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
 
 
+def in_words(path: str) -> str:
+    """A path, or a type of events, with * for each name that may say more than a name does."""
+    return ".".join(name if _A_WORD.fullmatch(name) else "*" for name in path.split("."))
+
+
 def kind_of_value(value: str) -> str | None:
     """The kind of personal data that a text looks like, or has in it."""
     text = value.encode(errors="replace")
@@ -97,10 +105,10 @@ def findings(
         for name, item in value.items():
             inner = f"{path}.{name}" if path else name
             is_said = item not in (None, "", [], {}) and not isinstance(item, bool)
-            if is_said and inner not in declared and is_personal_name(name):
-                yield Finding(inner, f"field_{_plain(name)}")
-            elif kind := kind_of_value(name):
+            if kind := kind_of_value(name):
                 yield Finding(path or "a field's name", kind)
+            elif is_said and inner not in declared and is_personal_name(name):
+                yield Finding(inner, f"field_{_plain(name)}")
             else:
                 yield from findings(item, inner, declared)
     elif isinstance(value, list):

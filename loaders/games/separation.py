@@ -1,7 +1,7 @@
 """One event of a game server → what may go on, and what belongs in the vault. Pure.
 
 An event is checked by its contract; identities become pseudonyms, personal fields are taken out,
-and what is left must not look like personal data.
+and what is left must not look like personal data: else the event goes into quarantine, as a whole.
 """
 
 from __future__ import annotations
@@ -38,12 +38,39 @@ class Separated(NamedTuple):
     personal: dict[str, str]
 
 
+class Quarantined(NamedTuple):
+    """An event of a player with personal data where its contract declares none.
+
+    taken_at: seconds since 1970. field: path of what was found, of that `kind`. sent: all of the
+    event, as JSON.
+    """
+
+    event_id: str
+    player_id: str
+    studio: str
+    taken_at: float
+    event_type: str
+    event_version: int
+    field: str
+    kind: str
+    sent: str
+
+    @property
+    def reason(self) -> str:
+        """Why it is here, as a refusal would say."""
+        return _suspicion(self.kind)
+
+
 class Refused(NamedTuple):
     """Why an event is not taken; `field` is its path where there is one. No value is told."""
 
     event_id: str | None
     reason: str
     field: str | None = None
+
+
+def _suspicion(kind: str) -> str:
+    return f"personal_data:{kind}"
 
 
 class _Refusal(Exception):
@@ -141,6 +168,16 @@ class _Fields:
         return taken
 
 
+def _as_json(event: dict[str, Any]) -> bytes:
+    try:
+        body = orjson.dumps(event)
+    except orjson.JSONEncodeError:
+        raise _Refusal("nested_too_deeply") from None
+    if len(body) > MAX_EVENT_BYTES:
+        raise _Refusal("too_large")
+    return body
+
+
 class Separator:
     """Applies a contract.
 
@@ -166,22 +203,32 @@ class Separator:
         pseudonyms = {field.becomes for field in contract.envelope if field.becomes}
         self._expected = self._envelope.names | self._stamped | pseudonyms | {"event_data"}
 
-    def separate(self, event: Any, studio: str, ingest_ts: float) -> Separated | Refused:
-        """Check an event and take it apart; `event` is changed.
+    def separate(
+        self, sent: Any, studio: str, ingest_ts: float
+    ) -> Separated | Quarantined | Refused:
+        """Check an event and take it apart.
 
         An unknown type, or a newer version than is known, is no reason to refuse: such an event
         needs its envelope only.
         """
         event_id = None
         try:
-            event_id = _event_id(event)
+            event_id = _event_id(sent)
+            event = dict(sent)  # what is quarantined is kept as it was sent
             envelope, fields = self._check(event)
-            player_id, personal = self._take_personal(event, fields, studio)
+            player_id, personal = self._take_personal(event, envelope, fields, studio)
             event |= {"event_id": event_id, "studio_id": studio, "ingest_ts": ingest_ts}
-            body = self._clean_body(event, envelope, fields)
+            body = _as_json(event)
+            finding = self._finding(event, body, envelope, fields)
+            if finding is None:
+                return Separated(event_id, player_id, event["event_timestamp"], body, personal)
+            if player_id is None:  # without a player's key nothing can be kept
+                raise _Refusal(_suspicion(finding.kind), finding.path)
+            named = event["event_type"], event["event_version"]
+            whole = _as_json(sent).decode()
+            return Quarantined(event_id, player_id, studio, ingest_ts, *named, *finding, whole)
         except _Refusal as refusal:
             return Refused(event_id, refusal.reason, refusal.field)
-        return Separated(event_id, player_id, event["event_timestamp"], body, personal)
 
     def _check(self, event: dict[str, Any]) -> tuple[_Fields, _Fields]:
         """Check envelope and data; returns which fields they may have."""
@@ -197,44 +244,43 @@ class Separator:
         version = event["event_version"]
         if version < 1:
             raise _Refusal("not_a_version", "event_version")
-        if event.get("event_data") is None:
-            event["event_data"] = {}
-        data = event["event_data"]
-        if type(data) is not dict:
+        data = event.get("event_data")
+        if data is not None and type(data) is not dict:
             raise _Refusal("not_an_object", "event_data")
+        event["event_data"] = data = dict(data or {})
         if known and version <= known[0].version:
             fields.check(data, version)
         return envelope, fields
 
     def _take_personal(
-        self, event: dict[str, Any], fields: _Fields, studio: str
+        self, event: dict[str, Any], envelope: _Fields, fields: _Fields, studio: str
     ) -> tuple[str | None, dict[str, str]]:
         """Take personal data out of a checked event; returns whose they are, and what."""
-        personal = fields.take_personal(
-            event["event_data"], lambda identity: self._pseudonym(studio, identity)
-        )
-        user_id = event.pop("user_id", None)
+
+        def pseudonym(identity: str) -> str:
+            return self._pseudonym(studio, identity)
+
+        user_id = event.get("user_id")
+        personal = envelope.take_personal(event, pseudonym)
+        personal |= fields.take_personal(event["event_data"], pseudonym)
         if user_id == "" or (user_id is None and personal):
             raise _Refusal("missing", "user_id")
         if user_id is None:
             return None, personal
-        event["player_id"] = player_id = self._pseudonym(studio, user_id)
-        return player_id, personal | {"user_id": user_id}
+        return event["player_id"], personal | {"user_id": user_id}
 
-    def _clean_body(self, event: dict[str, Any], envelope: _Fields, fields: _Fields) -> bytes:
-        """The event as JSON, once nothing in it looks like personal data."""
+    def _finding(
+        self, event: dict[str, Any], body: bytes, envelope: _Fields, fields: _Fields
+    ) -> Finding | None:
+        """What looks like personal data in what is left of an event; None: nothing does."""
+        if not self._is_suspect(event, event["event_data"], body, fields):
+            return None
+        declared = envelope.names | fields.names
         try:
-            body = orjson.dumps(event)
-            if len(body) > MAX_EVENT_BYTES:
-                raise _Refusal("too_large")
-            if self._is_suspect(event, event["event_data"], body, fields):
-                declared = envelope.names | fields.names
-                for finding in findings(event, declared=declared):
-                    if finding != _A_VERSION:
-                        raise _Refusal(f"personal_data:{finding.kind}", finding.path)
-        except (orjson.JSONEncodeError, RecursionError):
+            found = (each for each in findings(event, declared=declared) if each != _A_VERSION)
+            return next(found, None)
+        except RecursionError:
             raise _Refusal("nested_too_deeply") from None
-        return body
 
     def _is_suspect(
         self,

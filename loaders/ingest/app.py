@@ -19,7 +19,7 @@ from starlette.routing import Route
 from loaders.games.contract import Contract
 from loaders.ingest.journal import JournalFailed
 from loaders.ingest.openapi import description
-from loaders.ingest.service import Answer, IngestService, Overloaded, RateLimited
+from loaders.ingest.service import OUTCOMES, Answer, IngestService, Overloaded, RateLimited
 from loaders.ingest.signing import Unauthorised, check_signature, claimed_key
 
 BODY_SECONDS = 10
@@ -166,7 +166,7 @@ def _unzipped(body: bytes, limit: int) -> bytes:
 
 
 def _answered(answers: Sequence[Answer]) -> bytes:
-    counts = dict.fromkeys(("accepted", "duplicate", "refused"), 0)
+    counts = dict.fromkeys(OUTCOMES, 0)
     for answer in answers:
         counts[answer.status] += 1
     events = [

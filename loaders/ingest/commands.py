@@ -44,10 +44,7 @@ def ingest(
     """
     if context.invoked_subcommand:
         return
-    if not stream:
-        raise ConfigurationError(
-            "no Firehose stream is named: give --stream, or set GAMES_FIREHOSE"
-        )
+    stream = require_stream(stream)
     if bool(tls_cert) != bool(tls_key):
         raise ConfigurationError("--tls-cert and --tls-key go together")
     if not (tls_cert or behind_proxy) and host not in ("127.0.0.1", "::1", "localhost"):
@@ -114,6 +111,19 @@ def _bound(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {error}: give another --host or --port"
         ) from error
     return bound
+
+
+def require_stream(stream: str | None) -> str:
+    """The name of the Firehose stream.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if not stream:
+        raise ConfigurationError(
+            "no Firehose stream is named: give --stream, or set GAMES_FIREHOSE"
+        )
+    return stream
 
 
 def firehose_client() -> Any:

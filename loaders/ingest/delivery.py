@@ -1,4 +1,4 @@
-"""What was accepted, on its way: events to Firehose, personal data to the vault.
+"""What was accepted, on its way: events to Firehose, personal data and quarantine to the vault.
 
 Both take from the journal's commits in order, retry for ever what fails, and tell the journal
 what has arrived. What cannot arrive though its destination takes others' is set aside meanwhile.
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from loaders.games.separation import Quarantined, Separated
 from loaders.ingest.journal import Entry, Segment
 from loaders.vault.envelope import Damaged
 from loaders.vault.store import Busy, PersonalValues, Vault
@@ -165,13 +166,15 @@ class FirehoseDelivery(Delivery):
         parts: list[Part] = []
         held: list[bytes] = []
         size = 0
-        for entry in entries:
-            if held and size + len(entry.body) > RECORD_BYTES:
+        for _, event in entries:
+            if isinstance(event, Quarantined):
+                continue
+            if held and size + len(event.body) > RECORD_BYTES:
                 parts.append(Part(segment, size, b"".join(held)))
                 held, size = [], 0
-            held.append(entry.body)
-            size += len(entry.body)
-        return [*parts, Part(segment, size, b"".join(held))]
+            held.append(event.body)
+            size += len(event.body)
+        return [*parts, Part(segment, size, b"".join(held))] if held else []
 
     def _take(self) -> list[Part]:
         taken: list[Part] = []
@@ -182,41 +185,48 @@ class FirehoseDelivery(Delivery):
         return taken
 
     def _try(self, parts: list[Part]) -> list[Part]:
-        records = _pack(parts)
-        failed: list[Part] = []
-        for at in range(0, len(records), MAX_RECORDS):
-            failed += self._put(records[at : at + MAX_RECORDS])
-        return failed
-
-    def _put(self, records: Sequence[list[Part]]) -> list[Part]:
-        """The parts of the records that failed."""
-        data = [{"Data": b"".join(part.what for part in record)} for record in records]
-        try:
-            answer = self._firehose.put_record_batch(DeliveryStreamName=self._stream, Records=data)
-        except (ClientError, BotoCoreError) as error:
-            _log.warning("Firehose took nothing of %d records: %s", len(records), error)
-            return [part for record in records for part in record]
-        if answer["FailedPutCount"]:
-            _log.warning("Firehose refused %d records", answer["FailedPutCount"])
-        outcomes = zip(records, answer["RequestResponses"], strict=True)
-        return [part for record, said in outcomes if said.get("ErrorCode") for part in record]
+        bodies = [part.what for part in parts]
+        return [parts[place] for place in put_records(self._firehose, self._stream, bodies)]
 
 
-def _pack(parts: Sequence[Part]) -> list[list[Part]]:
-    """Parts that share a record."""
-    records: list[list[Part]] = []
+def put_records(firehose: Any, stream: str, bodies: Sequence[bytes]) -> list[int]:
+    """Send bodies, MAX_CALL_BYTES together at most; returns the places of those that failed."""
+    records = _pack(bodies)
+    failed: list[int] = []
+    for at in range(0, len(records), MAX_RECORDS):
+        some = records[at : at + MAX_RECORDS]
+        data = [{"Data": b"".join(bodies[place] for place in record)} for record in some]
+        failed += [place for at in _put(firehose, stream, data) for place in some[at]]
+    return failed
+
+
+def _put(firehose: Any, stream: str, data: Sequence[dict[str, bytes]]) -> list[int]:
+    """The places of the records that failed."""
+    try:
+        answer = firehose.put_record_batch(DeliveryStreamName=stream, Records=data)
+    except (ClientError, BotoCoreError) as error:
+        _log.warning("Firehose took nothing of %d records: %s", len(data), error)
+        return list(range(len(data)))
+    if answer["FailedPutCount"]:
+        _log.warning("Firehose refused %d records", answer["FailedPutCount"])
+    return [at for at, said in enumerate(answer["RequestResponses"]) if said.get("ErrorCode")]
+
+
+def _pack(bodies: Sequence[bytes]) -> list[list[int]]:
+    """The places of bodies that share a record."""
+    records: list[list[int]] = []
     room = 0
-    for part in parts:
-        if part.size > room:
+    for place, body in enumerate(bodies):
+        if len(body) > room:
             records.append([])
             room = RECORD_BYTES
-        records[-1].append(part)
-        room -= part.size
+        records[-1].append(place)
+        room -= len(body)
     return records
 
 
 class VaultDelivery(Delivery):
-    """Personal data, into the vault."""
+    """Personal data, and events that are quarantined for having some, into the vault."""
 
     name = "vault"
     linger_seconds = 0.05
@@ -243,13 +253,16 @@ class VaultDelivery(Delivery):
     @staticmethod
     def parts(segment: Segment, entries: Sequence[Entry]) -> list[Part]:
         """The parts of a request's entries; none where they concern nobody."""
+        events = [entry.event for entry in entries]
         said = [
-            PersonalValues(entry.player_id, entry.event_id, entry.timestamp, entry.personal)
-            for entry in entries
-            if entry.player_id is not None
+            PersonalValues(event.player_id, event.event_id, event.timestamp, event.personal)
+            for event in events
+            if isinstance(event, Separated) and event.player_id is not None
         ]
+        kept = [event for event in events if isinstance(event, Quarantined)]
         size = sum(len(value) for person in said for value in person.values.values())
-        return [Part(segment, size, said)] if said else []
+        size += sum(len(event.sent) for event in kept)
+        return [Part(segment, size, (said, kept))] if said or kept else []
 
     def _take(self) -> list[Part]:
         return [self._parts.popleft() for _ in range(min(len(self._parts), 100))]
@@ -257,7 +270,10 @@ class VaultDelivery(Delivery):
     def _try(self, parts: list[Part]) -> list[Part]:
         self._closed = set()
         try:
-            self._closed = self._vault.put([person for part in parts for person in part.what])
+            self._closed = self._vault.put(person for part in parts for person in part.what[0])
+            self._closed |= self._vault.quarantine(
+                event for part in parts for event in part.what[1]
+            )
         except (ClientError, BotoCoreError, sqlite3.Error, Busy, Damaged) as error:
             _log.warning("the vault took nothing of %d parts: %s", len(parts), error)
             return parts
@@ -279,8 +295,9 @@ class VaultDelivery(Delivery):
 
     def _keep_closed(self, part: Part) -> bool:
         """Leave in a part what was not put; whether there is any."""
-        part.what[:] = [person for person in part.what if person.player_id in self._closed]
-        return bool(part.what)
+        for held in part.what:
+            held[:] = [each for each in held if each.player_id in self._closed]
+        return any(part.what)
 
     def _try_again(self) -> None:
         self._again = None

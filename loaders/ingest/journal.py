@@ -17,11 +17,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
+from loaders.games.separation import Quarantined, Separated
 from loaders.session import ConfigurationError
 from loaders.vault.envelope import Damaged, DataKey, Sealer
 
@@ -36,17 +37,10 @@ class JournalFailed(Exception):
 
 
 class Entry(NamedTuple):
-    """An event that was accepted.
-
-    key: by which a copy of it is known. body: JSON for the lake. personal: for the vault.
-    """
+    """An event that was accepted, or is to be quarantined; a copy of it is known by its key."""
 
     key: bytes
-    event_id: str
-    player_id: str | None
-    timestamp: float
-    body: bytes
-    personal: dict[str, str]
+    event: Separated | Quarantined
 
 
 class Segment:
@@ -92,16 +86,25 @@ class Segment:
 
 
 def _encode(entries: Sequence[Entry]) -> bytes:
-    return orjson.dumps(
-        [(key.hex(), *middle, body.decode(), personal) for key, *middle, body, personal in entries]
-    )
+    return orjson.dumps([(entry.key.hex(), *_written(entry.event)) for entry in entries])
+
+
+def _written(event: Separated | Quarantined) -> tuple[Any, ...]:
+    if isinstance(event, Quarantined):
+        return (event._asdict(),)
+    *first, body, personal = event
+    return (*first, body.decode(), personal)
 
 
 def _decode(frame: bytes) -> list[Entry]:
-    return [
-        Entry(bytes.fromhex(key), *middle, body.encode(), personal)
-        for key, *middle, body, personal in orjson.loads(frame)
-    ]
+    return [Entry(bytes.fromhex(key), _read(event)) for key, *event in orjson.loads(frame)]
+
+
+def _read(written: list[Any]) -> Separated | Quarantined:
+    if len(written) == 1:
+        return Quarantined(**written[0])
+    *first, body, personal = written
+    return Separated(*first, body.encode(), personal)
 
 
 class Journal:

@@ -61,7 +61,7 @@ class Metrics:
         )
 
     def note_events(self, outcomes: Iterable[tuple[str, str]]) -> None:
-        """Count events by outcome and, of refusals, reason."""
+        """Count events by outcome and, of what is refused or quarantined, reason."""
         for (outcome, reason), count in Counts(outcomes).items():
             self._events.labels(outcome, reason).inc(count)
 

@@ -35,7 +35,8 @@ def description(contract: Contract) -> dict[str, Any]:
             "title": "multihop games ingest",
             "version": "1",
             "description": (
-                "Game servers post batches of events. What is answered as accepted is on disk. "
+                "Game servers post batches of events. What is answered as accepted or quarantined "
+                "is on disk. "
                 "Send what got no answer, 429 or 503 again, unchanged: an event is taken once, by "
                 f"its event_id. {SIGNATURE_HEADER} is the hexadecimal HMAC-SHA256, under the "
                 f"studio's secret, of the value of {TIME_HEADER} (seconds since 1970, at most "
@@ -71,7 +72,9 @@ def description(contract: Contract) -> dict[str, Any]:
                             # Each is judged alone: one that is wrong does not stop the others.
                             "items": {
                                 "description": "Refused, in the answer, unless it is one of the "
-                                "schemas event_…; an event of another type needs the envelope only."
+                                "schemas event_…; an event of another type needs the envelope "
+                                "only. Quarantined where something looks like personal data that "
+                                "no schema has there."
                             },
                         }
                     },
@@ -121,10 +124,15 @@ def _answer() -> dict[str, Any]:
     count = {"type": "integer", "minimum": 0}
     return {
         "type": "object",
-        "required": ["accepted", "duplicate", "refused", "events"],
+        "required": ["accepted", "duplicate", "quarantined", "refused", "events"],
         "properties": {
             "accepted": count,
             "duplicate": count | {"description": "Were taken before."},
+            "quarantined": count
+            | {
+                "description": "Are kept apart, sealed, because of personal data where there "
+                "should be none: the events are not lost, and need not be sent again."
+            },
             "refused": count,
             "events": {
                 "type": "array",
@@ -133,9 +141,12 @@ def _answer() -> dict[str, Any]:
                     "required": ["event_id", "status"],
                     "properties": {
                         "event_id": {"type": ["string", "null"]},
-                        "status": {"enum": ["accepted", "duplicate", "refused"]},
-                        "reason": {"type": "string"},
-                        "field": {"type": ["string", "null"]},
+                        "status": {"enum": ["accepted", "duplicate", "quarantined", "refused"]},
+                        "reason": {
+                            "type": "string",
+                            "description": "Why it is quarantined or refused.",
+                        },
+                        "field": {"type": ["string", "null"], "description": "Which field it is."},
                     },
                 },
             },

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from loaders.games.contract import Contract
-from loaders.games.separation import Refused, Separator
+from loaders.games.separation import Quarantined, Refused, Separator
 from loaders.ingest.delivery import FirehoseDelivery, VaultDelivery, place_of
 from loaders.ingest.journal import Entry, Journal, JournalFailed, Segment
 from loaders.ingest.limits import RecentIds, TokenBucket
@@ -26,8 +26,15 @@ from loaders.vault.store import Pseudonyms, StudioKey, Vault
 STOP_SECONDS = 20
 # How soon a key that was revoked, or made, by another process is seen.
 KEYS_SECONDS = 1.0
+# How soon it is seen that a full quarantine is not full any more.
+QUARANTINE_SECONDS = 60
 
-ACCEPTED, DUPLICATE, REFUSED = "accepted", "duplicate", "refused"
+ACCEPTED, DUPLICATE, QUARANTINED, REFUSED = OUTCOMES = (
+    "accepted",
+    "duplicate",
+    "quarantined",
+    "refused",
+)
 
 
 _log = logging.getLogger(__name__)
@@ -46,7 +53,7 @@ class RateLimited(Overloaded):
 
 
 class Answer(NamedTuple):
-    """What became of an event. `field` and `reason` are those of a refusal."""
+    """What became of an event. `field` and `reason` say why it was quarantined or refused."""
 
     event_id: str | None
     status: str
@@ -60,6 +67,7 @@ class Limits:
 
     events_per_second: of a studio. backlog_bytes: of events that wait for Firehose and the vault.
     dedupe_window: so many events are remembered at least, at about 100 bytes of memory each.
+    quarantined_events: of a studio, about as many may be in the vault; then they are refused.
     """
 
     body_bytes: int = 1 << 20
@@ -67,6 +75,7 @@ class Limits:
     events_per_second: float = 5_000
     backlog_bytes: int = 256 << 20
     dedupe_window: int = 500_000
+    quarantined_events: int = 500_000
 
 
 class IngestService:
@@ -102,6 +111,7 @@ class IngestService:
         self._keys: dict[str, asyncio.Future[StudioKey | None]] = {}
         self._keys_version = self._vault.version()
         self._keys_checked_at = time.monotonic()
+        self._quarantined = self._vault.quarantined_by_studio()
         self._separator = Separator(contract, Pseudonyms(self._vault.pseudonym_key()))
         self._journal = Journal(
             root / "journal",
@@ -168,8 +178,12 @@ class IngestService:
 
     async def _roll(self) -> None:
         while True:
-            await asyncio.sleep(1)
-            self._journal.roll()
+            for _ in range(QUARANTINE_SECONDS):
+                await asyncio.sleep(1)
+                self._journal.roll()
+            if max(self._quarantined.values(), default=0) >= self.limits.quarantined_events:
+                with suppress(sqlite3.Error):  # as it was, then
+                    self._quarantined = await asyncio.to_thread(self._vault.quarantined_by_studio)
 
     @property
     def problem(self) -> str | None:
@@ -213,7 +227,7 @@ class IngestService:
             raise Overloaded("the studio's key cannot be read now", 5.0) from error
 
     async def take(self, studio: str, events: Sequence[Any]) -> list[Answer]:
-        """Take the events of a studio; what is answered as accepted is on disk.
+        """Take the events of a studio; what is answered as accepted or quarantined is on disk.
 
         Raises:
             Overloaded: none of them is taken.
@@ -229,11 +243,19 @@ class IngestService:
                 answers.append(Answer(taken.event_id, REFUSED, taken.reason, taken.field))
                 continue
             key = RecentIds.key(studio, taken.event_id)
-            if self._recent.add(key):
-                entries.append(Entry(key, *taken))
-                answers.append(Answer(taken.event_id, ACCEPTED))
-            else:
+            if not self._recent.add(key):
                 answers.append(Answer(taken.event_id, DUPLICATE))
+                continue
+            if isinstance(taken, Quarantined):
+                if self._quarantined[studio] >= self.limits.quarantined_events:
+                    self._recent.forget([key])
+                    answers.append(Answer(taken.event_id, REFUSED, taken.reason, taken.field))
+                    continue
+                self._quarantined[studio] += 1
+                answers.append(Answer(taken.event_id, QUARANTINED, taken.reason, taken.field))
+            else:
+                answers.append(Answer(taken.event_id, ACCEPTED))
+            entries.append(Entry(key, taken))
         if any(answer.status != REFUSED for answer in answers):
             # With nothing new there still may be what these are duplicates of: to wait for.
             await self._journal.append(entries)

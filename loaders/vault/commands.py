@@ -7,6 +7,7 @@ import os
 import pwd
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ def vault() -> None:
     python -m loaders vault audit                who looked at whom, and why
     python -m loaders vault rotate  --reason …   wrap all keys anew, under VAULT_KMS_KEY
     python -m loaders vault scan                 look for personal data where there should be none
+    python -m loaders vault quarantine list      events kept apart because personal data are in them
+    python -m loaders vault quarantine release EVENT_TYPE --reason …     once events.yml knows them
 
     PLAYER is a player_id of the lake, or STUDIO/USER_ID as the studio knows them. The vault lies
     under VAULT_ROOT (default ./vault); VAULT_KMS_KEY names the KMS key that protects it.
@@ -66,8 +69,20 @@ def export(player: str, reason: str) -> None:
     """Write what is held of PLAYER as JSON, with the event each value came from."""
     with opened_vault(reason) as (store, access):
         player_id = _id_of(store, player)
-        held = store.export(player_id, access)
-    click.echo(json.dumps({"player_id": player_id, "personal_data": held}, indent=2))
+        held, quarantined = store.export(player_id, access)
+    document = {
+        "player_id": player_id,
+        "personal_data": held,
+        "quarantined": [
+            {
+                "taken_at": datetime.fromtimestamp(event.taken_at, UTC).isoformat(),
+                "found": {"field": event.field, "kind": event.kind},
+                "event": json.loads(event.sent),
+            }
+            for event in quarantined
+        ],
+    }
+    click.echo(json.dumps(document, indent=2))
 
 
 @vault.command()
@@ -174,6 +189,68 @@ def scan(tables: tuple[str, ...], rows: int, *, as_json: bool) -> None:
             click.echo("nothing found")
     if found:
         raise SystemExit(EXIT_FOUND)
+
+
+@vault.group()
+def quarantine() -> None:
+    """Events that had personal data where their contract declares none: kept sealed, not lost.
+
+    \b
+    python -m loaders vault quarantine list
+    python -m loaders vault quarantine release level_end --reason "contact is declared now"
+
+    Declare the field in loaders/games/events.yml (as personal, where it is; raise the version),
+    start the ingest service anew, then release. Or have the studio not send it.
+    """
+
+
+@quarantine.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def list_quarantine(*, as_json: bool) -> None:
+    """Count quarantined events by what was found, and where; opens none."""
+    with opened_vault("counts the quarantine") as (store, _):
+        groups = store.quarantine_groups()
+    if as_json:
+        click.echo(json.dumps([asdict(group) for group in groups], indent=2, default=_iso))
+        return
+    for group in groups:
+        click.echo(
+            f"{group.studio}: {group.event_type} v{group.event_version}: {group.field}: "
+            f"{group.kind}, {group.events:,} events, {_iso(group.first_taken)} to "
+            f"{_iso(group.last_taken)}"
+        )
+    if not groups:
+        click.echo("quarantine is empty")
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
+
+
+@quarantine.command("release")
+@click.argument("event_types", metavar="EVENT_TYPE...", nargs=-1, required=True)
+@a_reason
+@click.option("--stream", envvar="GAMES_FIREHOSE", help="Firehose stream (or GAMES_FIREHOSE).")
+def release_quarantine(event_types: tuple[str, ...], reason: str, stream: str | None) -> None:
+    """Send quarantined events of each EVENT_TYPE on to Firehose, by events.yml as it is now.
+
+    They keep event_id and the time at which they were taken. What still has personal data where
+    the contract declares none stays, and so does what the contract refuses. What was cut short is
+    completed when the command is given again.
+    """
+    from loaders.games.contract import game_contract
+    from loaders.games.separation import Separator
+    from loaders.ingest.commands import firehose_client, require_stream
+    from loaders.ingest.releasing import release
+    from loaders.vault.store import Pseudonyms
+
+    stream = require_stream(stream)
+    with opened_vault(reason) as (store, access):
+        separator = Separator(game_contract(), Pseudonyms(store.pseudonym_key()))
+        done = release(store, access, event_types, separator, firehose_client(), stream)
+    click.echo(f"{done.released:,} events released, {done.staying.total():,} stay")
+    for (event_type, field, why), count in sorted(done.staying.items()):
+        click.echo(f"{event_type}: {field}: {why}, {count:,} events")
 
 
 @contextmanager

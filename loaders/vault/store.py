@@ -3,7 +3,10 @@
 One SQLite file, vault.db, under VAULT_ROOT:
 
 player_pii    one row per player and field: the newest value, sealed
-player_keys   one row per player: the data key, wrapped by KMS. Without it player_pii is noise.
+player_keys   one row per player: the data key, wrapped by KMS. Without it player_pii is noise,
+              and so is quarantined.
+quarantined   one row per event that had personal data where its contract declares none: all of it,
+              sealed, and what of it may be counted
 secrets       keys of the deployment, wrapped: the pseudonym key, and what studios sign with
 audit         one row per access by a person, and per erasure
 unlinkings    one row per player whose erasure in the lake is under way: what the lake shall call
@@ -19,8 +22,8 @@ import secrets
 import sqlite3
 import stat
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +32,8 @@ from typing import NamedTuple
 
 from botocore.exceptions import ClientError
 
+from loaders.games.detection import in_words
+from loaders.games.separation import Quarantined
 from loaders.session import PROJECT_ROOT, ConfigurationError, lakehouse_root
 from loaders.vault.envelope import Damaged, Sealer, pseudonym_of
 from loaders.vault.master_key import MasterKey
@@ -49,6 +54,21 @@ create table if not exists player_pii (
     event_id text not null,
     primary key (player_id, field)
 ) without rowid;
+create table if not exists quarantined (
+    player_id text not null,
+    event_id text not null,
+    key_id text not null,
+    sealed blob not null,
+    studio_id text not null,
+    event_type text not null,
+    event_version integer not null,
+    field text not null,
+    kind text not null,
+    taken_at real not null,
+    primary key (player_id, event_id)
+) without rowid;
+create index if not exists quarantined_for_counting on quarantined
+(event_type, studio_id, event_version, field, kind, taken_at);
 create table if not exists secrets (
     name text primary key,
     kind text not null,
@@ -124,6 +144,21 @@ class Erasure:
     erased_at: str
     had_key: bool
     fields: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineGroup:
+    """Quarantined events that were found alike; names that are none stand as *. Times UTC."""
+
+    studio: str
+    event_type: str
+    event_version: int
+    field: str
+    kind: str
+    events: int
+    first_taken: datetime
+    last_taken: datetime
 
 
 class Busy(Exception):
@@ -301,18 +336,110 @@ class Vault:
                 )
         return closed
 
+    def quarantine(self, events: Iterable[Quarantined]) -> set[str]:
+        """Keep events that had personal data where there should be none.
+
+        Idempotent: an event that is here stays as it is.
+
+        Returns: the players whose key does not open, of whom nothing was kept.
+        """
+        coming = list(events)
+        sealers, closed = self._sealers({event.player_id for event in coming})
+        with self._transaction():
+            for event in coming:
+                if event.player_id in closed:
+                    continue
+                key_id, sealer = self._living(event.player_id, *sealers[event.player_id])
+                sealed = sealer.seal(
+                    event.sent.encode(),
+                    _quarantine_place(event.player_id, event.studio, event.event_id),
+                )
+                self._db.execute(
+                    "insert or ignore into quarantined values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        event.player_id,
+                        event.event_id,
+                        key_id,
+                        sealed,
+                        event.studio,
+                        in_words(event.event_type),
+                        event.event_version,
+                        in_words(event.field),
+                        event.kind,
+                        event.taken_at,
+                    ),
+                )
+        return closed
+
+    def quarantined_by_studio(self) -> Counter[str]:
+        """How many events of each studio are quarantined."""
+        return Counter(
+            dict(self._db.execute("select studio_id, count(*) from quarantined group by 1"))
+        )
+
+    def quarantine_groups(self) -> list[QuarantineGroup]:
+        """What is quarantined, by what may be told of it; nothing is opened."""
+        rows = self._db.execute(
+            "select studio_id, event_type, event_version, field, kind, count(*), min(taken_at), "
+            "max(taken_at) from quarantined group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5"
+        )
+        return [
+            QuarantineGroup(*names, *(datetime.fromtimestamp(at, UTC) for at in (first, last)))
+            for *names, first, last in rows
+        ]
+
+    def open_quarantined(self, event_types: Iterable[str], access: Access) -> Iterator[Quarantined]:
+        """The quarantined events of some types, player by player; audited, each player.
+
+        Raises:
+            Damaged: an event does not open.
+        """
+        types = list(event_types)
+        of_them = f"event_type in ({', '.join('?' * len(types))})"
+        players = self._db.execute(
+            f"select player_id, count(*) from quarantined where {of_them} group by player_id",
+            types,
+        ).fetchall()
+        for player_id, count in players:
+            self._note("release", player_id, access, f"quarantined events: {count}")
+            yield from self._quarantined(player_id, of_them, types)
+
+    def settle_quarantined(
+        self, released: Iterable[Quarantined], staying: Iterable[Quarantined]
+    ) -> None:
+        """Delete quarantined events that went on, and note what is found in others by now."""
+        with self._transaction():
+            self._db.executemany(
+                "delete from quarantined where player_id = ? and event_id = ?",
+                [(event.player_id, event.event_id) for event in released],
+            )
+            self._db.executemany(
+                "update quarantined set field = ?, kind = ? where player_id = ? and event_id = ?",
+                [
+                    (in_words(event.field), event.kind, event.player_id, event.event_id)
+                    for event in staying
+                ],
+            )
+
     def show(self, player_id: str, access: Access) -> dict[str, str]:
         """Field → value of all that is held of a player; audited, whatever comes of it.
+
+        A quarantined event is a field of its own.
 
         Raises:
             NoSuchPlayer: nothing is held.
             Damaged: a value does not open.
         """
-        return {field: item["value"] for field, item in self._read(player_id, access, "show")}
+        fields, events = self._read(player_id, access, "show")
+        values = {field: item["value"] for field, item in fields.items()}
+        return values | {f"quarantined {event.event_id}": event.sent for event in events}
 
-    def export(self, player_id: str, access: Access) -> dict[str, dict[str, str]]:
-        """Field → value, and the event it came from, of all that is held of a player; audited."""
-        return dict(self._read(player_id, access, "export"))
+    def export(
+        self, player_id: str, access: Access
+    ) -> tuple[dict[str, dict[str, str]], list[Quarantined]]:
+        """All that is held of a player, audited: field → value, and the event it came from; events
+        in quarantine."""
+        return self._read(player_id, access, "export")
 
     def erase(self, player_id: str, access: Access) -> Erasure:
         """Destroy a player's key and data, for good; audited. A second time finds nothing.
@@ -329,8 +456,16 @@ class Vault:
             fields = self._db.execute(
                 "delete from player_pii where player_id = ?", (player_id,)
             ).rowcount
-            erasure = Erasure(player_id, _now(), bool(had_key), fields)
-            self._note("erase", player_id, access, f"key {had_key}, fields {fields}")
+            quarantined = self._db.execute(
+                "delete from quarantined where player_id = ?", (player_id,)
+            ).rowcount
+            erasure = Erasure(player_id, _now(), bool(had_key), fields, quarantined)
+            self._note(
+                "erase",
+                player_id,
+                access,
+                f"key {had_key}, fields {fields}, quarantined events {quarantined}",
+            )
         self._keys.forget(player_id)
         self._overwrite_log()
         return erasure
@@ -406,23 +541,50 @@ class Vault:
 
     def _read(
         self, player_id: str, access: Access, action: str
-    ) -> Iterator[tuple[str, dict[str, str]]]:
+    ) -> tuple[dict[str, dict[str, str]], list[Quarantined]]:
         rows = self._db.execute(
             "select field, sealed, key_id, event_timestamp, event_id from player_pii "
             "where player_id = ? order by field",
             (player_id,),
         ).fetchall()
+        count = self._one("select count(*) from quarantined where player_id = ?", player_id)[0]
         # The entry comes first: nobody reads unnoticed because something failed after it.
-        self._note(action, player_id, access, f"fields: {', '.join(row[0] for row in rows)}")
-        if not rows:
+        told = f"fields: {', '.join(row[0] for row in rows)}"
+        self._note(
+            action, player_id, access, f"{told}; quarantined events: {count}" if count else told
+        )
+        if not rows and not count:
             raise NoSuchPlayer(f"the vault has nothing of player {player_id}")
+        sealer = self._existing(player_id)
+        held = {}
+        for field, sealed, _, timestamp, event_id in rows:
+            value = sealer.open(sealed, _place(player_id, field)).decode()
+            at = datetime.fromtimestamp(timestamp, UTC).isoformat()
+            held[field] = {"value": value, "said_at": at, "event_id": event_id}
+        return held, list(self._quarantined(player_id))
+
+    def _quarantined(
+        self, player_id: str, condition: str = "true", parameters: Sequence[str] = ()
+    ) -> Iterator[Quarantined]:
+        """A player's quarantined events, opened; who is given them may delete them."""
+        last = ""
+        while rows := self._db.execute(
+            "select event_id, player_id, studio_id, taken_at, event_type, event_version, field, "
+            f"kind, sealed from quarantined where player_id = ? and event_id > ? and {condition} "
+            "order by event_id limit 500",
+            (player_id, last, *parameters),
+        ).fetchall():
+            sealer = self._existing(player_id)
+            for *told, sealed in rows:
+                last = told[0]
+                place = _quarantine_place(player_id, told[2], last)
+                yield Quarantined(*told, sealer.open(sealed, place).decode())
+
+    def _existing(self, player_id: str) -> Sealer:
         key = self._load_key(player_id)
         if key is None:
             raise Damaged(f"player {player_id} has no key")
-        for field, sealed, _, timestamp, event_id in rows:
-            value = key[1].open(sealed, _place(player_id, field)).decode()
-            at = datetime.fromtimestamp(timestamp, UTC).isoformat()
-            yield field, {"value": value, "said_at": at, "event_id": event_id}
+        return key[1]
 
     def _sealers(self, player_ids: Iterable[str]) -> tuple[dict[str, tuple[str, Sealer]], set[str]]:
         """The keys of players, new ones where there is none; and whose key does not open."""
@@ -544,6 +706,10 @@ class _KeysInMemory:
 
 def _place(player_id: str, field: str) -> tuple[str, str, str]:
     return ("player_pii", player_id, field)
+
+
+def _quarantine_place(player_id: str, studio: str, event_id: str) -> tuple[str, ...]:
+    return ("quarantined", player_id, studio, event_id)
 
 
 def _studio_purpose(key_id: str, studio: str) -> dict[str, str]:

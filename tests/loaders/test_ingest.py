@@ -31,7 +31,7 @@ from loaders.ingest.journal import Journal, Segment
 from loaders.ingest.limits import TokenBucket
 from loaders.ingest.service import Limits
 from loaders.ingest.signing import signed_headers
-from loaders.vault.envelope import DataKey
+from loaders.vault.envelope import DataKey, pseudonym_of
 from loaders.vault.master_key import MasterKey
 from loaders.vault.store import Access, StudioKey, Vault
 
@@ -73,6 +73,7 @@ def test_events_reach_the_bucket_without_personal_data_and_the_vault_with_them(
     assert answer.json() == {
         "accepted": 20,
         "duplicate": 0,
+        "quarantined": 0,
         "refused": 0,
         "events": [{"event_id": event["event_id"], "status": "accepted"} for event in sent],
     }
@@ -108,15 +109,71 @@ def test_objects_hold_events_with_nothing_between_them_under_the_time_of_arrival
 
 def test_each_event_is_judged_alone(ingest: Running) -> None:
     good = a_login("u")
-    answer = ingest.sender.post([good, 17, a_login("u", event_id="17"), good, a_login("")]).json()
+    suspect = a_login("u", session_id="eve@example.org")
+    of_nobody = suspect | {"event_type": "server_heartbeat", "event_data": {"ccu": 1}}
+    del of_nobody["user_id"]
+    sent = [good, 17, a_login("u", event_id="17"), good, a_login(""), suspect, of_nobody]
+    answer = ingest.sender.post(sent).json()
     assert [tuple(event.values())[1:] for event in answer["events"]] == [
         ("accepted",),
         ("refused", "not_an_object", None),
         ("refused", "not_uuid", "event_id"),
         ("duplicate",),
         ("refused", "missing", "user_id"),
+        ("quarantined", "personal_data:email", "session_id"),
+        ("refused", "personal_data:email", "session_id"),
     ]
-    assert (answer["accepted"], answer["duplicate"], answer["refused"]) == (1, 1, 3)
+    counts = {name: answer[name] for name in ("accepted", "duplicate", "quarantined", "refused")}
+    assert counts == {"accepted": 1, "duplicate": 1, "quarantined": 1, "refused": 4}
+
+
+def test_an_event_with_unexpected_personal_data_goes_sealed_into_the_vault_and_nowhere_else(
+    landing: Landing, master: MasterKey, tmp_path: Path
+) -> None:
+    suspect = a_login("user-17", session_id="eve@example.org")
+    folder = tmp_path / "vault"
+    with an_ingest(folder, master) as running:
+        # The vault is held up, so that the journal is looked at while it has the event.
+        other = sqlite3.connect(folder / "vault.db", isolation_level=None)
+        other.execute("begin immediate")
+        assert running.sender.post([suspect]).json()["quarantined"] == 1
+        assert list((folder / "journal").glob("*.journal"))
+        held = bytes_under(folder)
+        other.execute("rollback")
+        other.close()
+        assert running.sender.post([suspect]).json()["duplicate"] == 1
+        told = metrics(running, "")
+    assert b'outcome="quarantined",reason="personal_data:email"} 1.0' in told
+    for seen in (held, bytes_under(folder), told):
+        assert b"eve@example.org" not in seen
+        assert b"user-17" not in seen
+    assert landing.bodies() == []
+    vault = Vault(folder, master)
+    player_id = pseudonym_of(vault.pseudonym_key(), "north", "user-17")
+    fields, (event,) = vault.export(player_id, WHY)
+    assert (fields, orjson.loads(event.sent)) == ({}, suspect)
+    vault.close()
+
+
+def test_a_studio_with_its_quarantine_full_is_refused_and_may_send_again_when_there_is_room(
+    landing: Landing, master: MasterKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loaders.ingest.service.QUARANTINE_SECONDS", 1)
+    sent = [a_login(f"user-{n}", session_id="eve@example.org") for n in range(3)]
+    limits = Limits(quarantined_events=2)
+    with an_ingest(tmp_path / "vault", master, limits) as running:
+        answer = running.sender.post(sent).json()
+        assert [tuple(event.values())[1:] for event in answer["events"]] == [
+            *[("quarantined", "personal_data:email", "session_id")] * 2,
+            ("refused", "personal_data:email", "session_id"),
+        ]
+    with an_ingest(tmp_path / "vault", master, limits) as running:
+        assert running.sender.post(sent[2:]).json()["refused"] == 1
+        assert running.sender.post([a_login("u")]).json()["accepted"] == 1
+        vault = Vault(tmp_path / "vault", master)
+        vault.erase(pseudonym_of(vault.pseudonym_key(), "north", "user-0"), WHY)
+        wait_for(lambda: running.sender.post(sent[2:]).json()["quarantined"] == 1)
+        vault.close()
 
 
 def test_a_batch_that_is_sent_again_is_known_also_by_the_next_process(

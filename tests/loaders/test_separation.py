@@ -1,4 +1,4 @@
-"""What leaves the ingest service holds no personal data; what is refused says why."""
+"""What leaves the ingest service holds no personal data; what is held back says why."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loaders.games.contract import EventField, game_contract
-from loaders.games.detection import kind_of_value, may_hold_personal_data
-from loaders.games.separation import Refused, Separated, Separator
+from loaders.games.detection import in_words, kind_of_value, may_hold_personal_data
+from loaders.games.separation import Quarantined, Refused, Separated, Separator
 
 CONTRACT = game_contract()
 EVENT_ID = "0b0e6f3c-6a0e-4c1e-9d3c-2f0a5a5f1a11"
@@ -43,7 +43,7 @@ def an_event(event_type: str = "session_start", data: dict | None = None, **othe
 an = an_event
 
 
-def separate(event: Any) -> Separated | Refused:
+def separate(event: Any) -> Separated | Quarantined | Refused:
     return SEPARATOR.separate(event, "north", 1_700_000_001.5)
 
 
@@ -86,6 +86,20 @@ def test_personal_fields_go_to_the_vault_alone() -> None:
         "birth_date": "1990-01-01",
     }
     assert orjson.loads(separated.body)["event_data"] == {"method": "email", "country": "DE"}
+
+
+def test_a_personal_field_of_the_envelope_goes_to_the_vault_alone_too() -> None:
+    contact = EventField(name="contact", type="string", personal="vault", description="A friend.")
+    changed = CONTRACT.model_copy(update={"envelope": (*CONTRACT.envelope, contact)})
+    sent = an_event(contact="eve@example.org")
+    separated = Separator(changed, pseudonym).separate(sent, "north", 1_700_000_001.5)
+    assert isinstance(separated, Separated)
+    assert separated.personal == {"user_id": "u-17", "contact": "eve@example.org"}
+    assert orjson.loads(separated.body) == body_of(an_event())
+    of_nobody = without(sent, "user_id") | {"event_type": "server_heartbeat"}
+    of_nobody["event_data"] = {"ccu": 1}
+    refused = Separator(changed, pseudonym).separate(of_nobody, "north", 0.0)
+    assert refused == Refused(EVENT_ID, "missing", "user_id")
 
 
 def test_another_player_who_is_named_gets_the_pseudonym_that_they_have_themselves() -> None:
@@ -172,11 +186,30 @@ REFUSALS = [
     (an("login", {"platform": "p", "client_ip": 7}), "not_string", "event_data.client_ip"),
     (an(session_id="s" * 1025), "not_string", "session_id"),
     (an(note="n" * 70_000), "too_large", None),
-    # Personal data in an unexpected place.
+    (
+        an("login", {"client_ip": "n" * 70_000}, event_version=9, session_id="ada@example.com"),
+        "too_large",
+        None,
+    ),
+    # Personal data of nobody whose key could seal them.
+    (
+        without(an("server_heartbeat", {"ccu": 1, "note": "to " + IP}), "user_id"),
+        "personal_data:ip_address",
+        "event_data.note",
+    ),
+    (without(an("eruption", {"email": "x"}), "user_id"),
+     "personal_data:field_email", "event_data.email"),
+]  # fmt: skip
+
+
+# Personal data in an unexpected place.
+SUSPECTS = [
     (an(session_id="ada@example.com"), "personal_data:email", "session_id"),
     (an("eruption", {"a": [{"b": IP}]}), "personal_data:ip_address", "event_data.a[].b"),
     (an("eruption", {"E-Mail": "x"}), "personal_data:field_email", "event_data.E-Mail"),
     (an("eruption", {IP: 1}), "personal_data:ip_address", "event_data"),
+    (an("eruption", {"ip " + IP: 1}), "personal_data:ip_address", "event_data"),
+    (an("from " + IP), "personal_data:ip_address", "event_type"),
     (an("eruption", {"user_id": "u"}), "personal_data:field_userid", "event_data.user_id"),
     (an(client_ip="hidden"), "personal_data:field_clientip", "client_ip"),
     (an("iap_failed", {"sku": "s", "reason": "call +1 202 555 0123"}),
@@ -189,6 +222,43 @@ def test_a_refusal_names_reason_and_field(event: Any, reason: str, field: str | 
     event_id = event.get("event_id") if isinstance(event, dict) else None
     known_id = event_id if event_id == EVENT_ID else None
     assert separate(event) == Refused(known_id, reason, field)
+
+
+@pytest.mark.parametrize(("event", "reason", "field"), SUSPECTS)
+def test_personal_data_where_no_contract_has_any_put_the_event_into_quarantine_as_it_was_sent(
+    event: dict, reason: str, field: str
+) -> None:
+    before = orjson.dumps(event)
+    quarantined = separate(event)
+    assert isinstance(quarantined, Quarantined)
+    assert (quarantined.reason, quarantined.field) == (reason, field)
+    assert quarantined.sent.encode() == before == orjson.dumps(event)
+    assert quarantined[:4] == (EVENT_ID, pseudonym("north", "u-17"), "north", 1_700_000_001.5)
+
+
+def test_what_is_declared_is_in_quarantine_too_when_something_else_is_suspect() -> None:
+    data = {"method": "email", "email": "ada@example.com", "contact": "+12025550123"}
+    quarantined = separate(an_event("player_registered", data))
+    assert isinstance(quarantined, Quarantined)
+    assert quarantined.field == "event_data.contact"
+    assert orjson.loads(quarantined.sent)["event_data"] == data
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("event_data.a[][].e-mail_2", "event_data.a[][].e-mail_2"),
+        ("level_end", "level_end"),
+        ("event_data.Ada Lovelace.mail", "event_data.*.mail"),
+        ("a field's name", "*"),
+        ("event_data.+12025550123", "event_data.*"),
+        ("eve@example.org", "*.org"),
+        ("192.0.2.7", "*.*.*.*"),
+        (f"event_data.{'x' * 65}", "event_data.*"),
+    ],
+)
+def test_of_a_path_only_what_reads_like_names_is_told(path: str, told: str) -> None:
+    assert in_words(path) == told
 
 
 def test_data_nested_without_end_are_refused() -> None:
@@ -277,6 +347,9 @@ def test_no_secret_passes_wherever_it_is_put(
     if isinstance(separated, Separated):
         assert secret.encode() not in separated.body
         assert b"user-of-old" not in separated.body
+    elif isinstance(separated, Quarantined):
+        assert secret not in str(separated._replace(sent=""))
+        assert "user-of-old" not in str(separated._replace(sent=""))
     else:
         assert secret not in str(separated)
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from loaders.games.separation import Quarantined
 from loaders.session import ConfigurationError
 from loaders.vault.envelope import Damaged, Sealer, pseudonym_of
 from loaders.vault.master_key import MasterKey, master_key
@@ -21,6 +23,7 @@ from loaders.vault.store import (
     Access,
     NoSuchPlayer,
     PersonalValues,
+    QuarantineGroup,
     Vault,
     prepare_vault_root,
     vault_root,
@@ -137,6 +140,9 @@ def test_a_player_whose_key_does_not_open_is_told_and_keeps_no_other_ones_data_b
         db.execute("update player_keys set wrapped_key = ? where player_id = 'fay'", (short,))
     coming = [said(player, email="x@example.com") for player in (ADA, "eve", "fay", "ian", "bob")]
     assert vault.put(coming) == {"eve", "fay", "ian"}
+    apart = [quarantined(player, "{}") for player in ("eve", "cyd")]
+    assert vault.quarantine(apart) == {"eve"}
+    assert vault.export("cyd", WHY) == ({}, apart[1:])
     with pytest.raises(Damaged, match="the key of player eve does not open"):
         vault.rotate(WHY)
     assert [vault.show(player, WHY)["email"] for player in (ADA, "bob")] == ["x@example.com"] * 2
@@ -175,6 +181,82 @@ def test_a_player_who_comes_back_after_erasure_gets_a_new_key_though_the_old_one
     vault.put([said(ADA, at=2.0, email="ada@example.org")])
     assert other.show(ADA, WHY) == {"email": "ada@example.org"}
     other.close()
+
+
+def quarantined(player_id: str, sent: str, **others: Any) -> Quarantined:
+    names = ("event_data.contact", "email")
+    event_id = f"event-{next(_events):06}"
+    event = Quarantined(event_id, player_id, "north", 5.0, "level_end", 1, *names, sent)
+    return event._replace(**others)
+
+
+def test_an_event_in_quarantine_is_kept_as_it_came_first_and_is_not_readable_on_disk(
+    vault: Vault, folder: Path
+) -> None:
+    event = quarantined(ADA, '{"contact": "ada@example.com"}')
+    vault.quarantine([event, event._replace(sent="{}")])
+    vault.quarantine([event._replace(sent="{}", taken_at=6.0)])
+    assert vault.export(ADA, WHY) == ({}, [event])
+    assert vault.show(ADA, WHY) == {f"quarantined {event.event_id}": event.sent}
+    assert b"ada@example.com" not in bytes_under(folder)
+
+
+def test_of_the_quarantine_only_kinds_places_and_times_are_told(vault: Vault) -> None:
+    vault.quarantine(
+        [
+            quarantined(ADA, "{}", taken_at=7.0),
+            quarantined("bob", "{}"),
+            quarantined("bob", "{}", event_type="by ada@example.com", field="event_data.Ada L."),
+            quarantined("bob", "{}", studio="south"),
+        ]
+    )
+    first, last = (datetime.fromtimestamp(at, UTC) for at in (5, 7))
+    contact = ("level_end", 1, "event_data.contact", "email")
+    assert vault.quarantine_groups() == [
+        QuarantineGroup("north", "*.com", 1, "event_data.*.*", "email", 1, first, first),
+        QuarantineGroup("north", *contact, 2, first, last),
+        QuarantineGroup("south", *contact, 1, first, first),
+    ]
+
+
+@pytest.mark.parametrize("column", ["studio_id", "event_id", "player_id"])
+def test_an_event_in_quarantine_that_is_moved_does_not_open(
+    vault: Vault, folder: Path, column: str
+) -> None:
+    vault.quarantine([quarantined(ADA, "{}")])
+    vault.put([said("bob", email="bob@example.com")])
+    with sqlite3.connect(folder / "vault.db") as db:
+        db.execute(f"update quarantined set {column} = 'bob'")
+    with pytest.raises(Damaged, match="quarantined/"):
+        vault.export("bob" if column == "player_id" else ADA, WHY)
+
+
+def test_erasing_destroys_quarantined_events_too(vault: Vault, folder: Path) -> None:
+    vault.quarantine([quarantined(ADA, "{}"), quarantined(ADA, "{}"), quarantined("bob", "{}")])
+    with sqlite3.connect(folder / "vault.db") as db:
+        rows = db.execute("select sealed from quarantined where player_id = ?", (ADA,)).fetchall()
+    db.close()
+    assert {blob in bytes_under(folder) for (blob,) in rows} == {True}
+    erasure = vault.erase(ADA, WHY)
+    assert (erasure.had_key, erasure.fields, erasure.quarantined) == (True, 0, 2)
+    assert {blob in bytes_under(folder) for (blob,) in rows} == {False}
+    with pytest.raises(NoSuchPlayer):
+        vault.export(ADA, WHY)
+    assert [group.events for group in vault.quarantine_groups()] == [1]
+
+
+def test_quarantined_events_open_after_a_rotation(folder: Path, key: MasterKey) -> None:
+    kms = boto3.client("kms")
+    old = MasterKey(kms.create_key()["KeyMetadata"]["KeyId"])
+    event = quarantined(ADA, '{"contact": "ada@example.com"}')
+    before = Vault(folder, old)
+    before.quarantine([event])
+    before.close()
+    after = Vault(folder, key)
+    after.rotate(WHY)
+    kms.schedule_key_deletion(KeyId=old.key_id, PendingWindowInDays=7)
+    assert after.export(ADA, WHY) == ({}, [event])
+    after.close()
 
 
 def test_every_access_is_audited_also_one_that_finds_nothing(vault: Vault) -> None:

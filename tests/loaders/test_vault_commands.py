@@ -23,15 +23,24 @@ from botocore.exceptions import ClientError
 from click import MissingParameter
 from click.testing import CliRunner
 from deltalake import write_deltalake
+from ingest_server import STREAM, a_landing, a_login
 
 from loaders.erasure import LakeErasure
+from loaders.games.contract import EventField, game_contract
+from loaders.games.separation import Quarantined, Separator
 from loaders.ingest.journal import at_rest
 from loaders.session import PROJECT_ROOT, ConfigurationError
 from loaders.vault.commands import vault as command
 from loaders.vault.envelope import pseudonym_of
 from loaders.vault.master_key import MasterKey
 from loaders.vault.scan import Place, scan_tables
-from loaders.vault.store import PersonalValues, Vault, prepare_vault_root, vault_root
+from loaders.vault.store import (
+    PersonalValues,
+    Pseudonyms,
+    Vault,
+    prepare_vault_root,
+    vault_root,
+)
 
 
 @pytest.fixture
@@ -65,6 +74,7 @@ def test_a_player_is_shown_exported_and_erased_by_either_name(store: Vault) -> N
                 "event_id": "e-1",
             }
         },
+        "quarantined": [],
     }
     certificate = json.loads(call("erase", "north/u-17", "--yes", *why))
     (player,) = certificate["players"]
@@ -348,3 +358,55 @@ def test_a_scan_says_where_and_how_often_and_never_what(tmp_path: Path) -> None:
     assert "eve@" not in str(places)
     with pytest.raises(ConfigurationError, match="no table"):
         scan_tables(tmp_path, ["game_nothing"], 1)
+
+
+def test_the_quarantine_is_listed_without_values_and_released_by_type(
+    store: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = game_contract()
+    event = a_login("u-17", event_data={"platform": "guest", "contact": "eve@example.org"})
+    pseudonym = Pseudonyms(store.pseudonym_key())
+    suspect = Separator(contract, pseudonym).separate(event, "north", 1_700_000_000.0)
+    assert isinstance(suspect, Quarantined)
+    store.quarantine([suspect])
+    at = "2023-11-14T22:13:20+00:00"
+    assert call("quarantine", "list") == (
+        f"north: login v1: event_data.contact: email, 1 events, {at} to {at}\n"
+    )
+    assert json.loads(call("quarantine", "list", "--json")) == [
+        {
+            "studio": "north",
+            "event_type": "login",
+            "event_version": 1,
+            "field": "event_data.contact",
+            "kind": "email",
+            "events": 1,
+            "first_taken": at,
+            "last_taken": at,
+        }
+    ]
+    (exported,) = json.loads(call("export", "north/u-17", "--reason", "t"))["quarantined"]
+    assert exported == {
+        "taken_at": at,
+        "found": {"field": "event_data.contact", "kind": "email"},
+        "event": event,
+    }
+    release = ("quarantine", "release", "login", "--reason", "ticket 17")
+    monkeypatch.delenv("GAMES_FIREHOSE", raising=False)
+    with pytest.raises(ConfigurationError, match="no Firehose stream is named"):
+        call(*release)
+    with a_landing() as landing:
+        monkeypatch.setenv("GAMES_FIREHOSE", STREAM)
+        assert call(*release) == (
+            "0 events released, 1 stay\nlogin: event_data.contact: personal_data:email, 1 events\n"
+        )
+        contact = EventField(name="contact", type="string", description=".", personal="vault")
+        login = contract["login"].model_copy(
+            update={"fields": (*contract["login"].fields, contact)}
+        )
+        changed = contract.model_copy(update={"events": (login,)})
+        monkeypatch.setattr("loaders.games.contract.game_contract", lambda: changed)
+        assert call(*release) == "1 events released, 0 stay\n"
+        (arrived,) = landing.events()
+    assert arrived["event_id"] == event["event_id"]
+    assert call("quarantine", "list") == "quarantine is empty\n"
