@@ -336,7 +336,9 @@ class Engine:
         """The publisher, which is started when there is something to tell for the first time."""
         if self._publisher is None:
             # dbt changes settings of the engine's own session.
-            self._publisher = Publisher(self._spark.newSession())
+            self._publisher = Publisher(
+                self._spark.newSession(), is_stopping=lambda: self._state == STOPPING
+            )
             step = Step("publish", "publish", self._publisher.step, LOOK_PAUSE_S)
             self._supervisor.start([step])
         return self._publisher

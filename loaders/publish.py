@@ -32,8 +32,9 @@ from loaders.outbox import (
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# After these many attempts, a quarter of an hour in all, a message is given up.
-MAX_ATTEMPTS = 10
+# What could not be sent for so long is given up: an outage of SNS is over by then, and a topic that
+# was missing is there.
+GIVE_UP_AFTER = timedelta(days=1)
 LONGEST_PAUSE_S = 300
 # Sent messages are noted after so many: that many a crash can send again.
 NOTE_EVERY = 50
@@ -71,7 +72,8 @@ class Publisher:
 
     spark: SparkSession
     clock: Callable[[], float] = time.monotonic
-    max_attempts: int = MAX_ATTEMPTS
+    give_up_after: timedelta = GIVE_UP_AFTER
+    is_stopping: Callable[[], bool] = lambda: False
     _attempts: dict[str, _Attempts] = field(default_factory=dict, init=False)
     _since: datetime | None = field(default=None, init=False)
     _has_mail: threading.Event = field(default_factory=threading.Event, init=False)
@@ -116,13 +118,18 @@ class Publisher:
         return max(0.0, min(each.next_at for each in self._attempts.values()) - self.clock())
 
     def deliver(self) -> PublishReport:
-        """Send every message that is due, and note what became of it."""
+        """Send every message that is due, and note what became of it.
+
+        Ends early when the process is to stop; the rest is due at the next start.
+        """
         ensure_outbox(self.spark)
         looked_at = datetime.now(UTC)
         pending = pending_messages(self.spark, self._since)
         sent = dead = 0
         outcomes: list[tuple[Message, dict[str, Any]]] = []
         for message in pending:
+            if self.is_stopping():  # note what was sent, before this process is cut short
+                break
             attempts = self._attempts.get(message.message_id, _Attempts())
             if attempts.next_at > self.clock():
                 continue
@@ -158,7 +165,8 @@ class Publisher:
             outcome["sns_message_id"] = self._publish(message)
         except (BotoCoreError, ClientError) as error:
             code = _code(error)
-            given_up = code in _PERMANENT or made >= self.max_attempts
+            age = datetime.now(UTC) - message.created_at
+            given_up = code in _PERMANENT or age >= self.give_up_after
             logging.getLogger(__name__).warning(
                 "message %s of %s to %s: %s, attempt %d%s",
                 *(message.message_id, message.model, message.topic, code, made),

@@ -127,10 +127,23 @@ def test_a_message_that_no_repetition_will_mend_is_given_up_at_once(
     topic, url = queue
     good, bad = a_message(topic, 1), a_message("arn:not-an-arn", 2)
     outbox = Outbox(monkeypatch, [bad, good])
-    report = Publisher(None, max_attempts=1).deliver()
+    report = Publisher(None).deliver()
     assert report == PublishReport(sent=1, dead=1, waiting=0)
     assert outbox.decided["id-2"]["state"] == "dead"
     assert bodies(url) == Counter([good.body])
+
+
+def test_what_is_sent_is_noted_when_the_process_is_to_stop(
+    queue: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, url = queue
+    outbox = Outbox(monkeypatch, [a_message(topic, number) for number in range(3)])
+    asked = iter([False, False, True])
+    publisher = Publisher(None, is_stopping=lambda: next(asked))
+    assert publisher.deliver().sent == 2
+    assert outbox.decided.keys() == {"id-0", "id-1"}
+    assert Publisher(None).deliver().sent == 1
+    assert bodies(url) == Counter(f"{SECRET} {number}" for number in range(3))
 
 
 def test_a_step_sends_what_was_left_and_what_comes_and_else_looks_at_nothing(

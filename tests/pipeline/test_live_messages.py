@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -103,12 +103,13 @@ def test_what_aws_refuses_for_good_is_kept_as_a_dead_letter(
         live.deliver([event(1, "ERROR"), event(2, "ERROR")])
         done()
     now = [0.0]
-    publisher = Publisher(spark, clock=lambda: now[0], max_attempts=3)
+    publisher = Publisher(spark, clock=lambda: now[0])
     assert [publisher.deliver().waiting, publisher.seconds_to_next()] == [1, 1.0]
     assert publisher.deliver().waiting == 1  # not due, so not tried
     now[0] = 1.0
     assert [publisher.deliver().waiting, publisher.seconds_to_next()] == [1, 2.0]
     now[0] = 3.0
+    publisher.give_up_after = timedelta(0)  # as if it were a day old
     assert publisher.deliver() == publish.PublishReport(sent=0, dead=1, waiting=0)
 
     dbt("run", "--select", "undelivered_messages")
