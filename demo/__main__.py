@@ -305,7 +305,7 @@ def show(root: Path, spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) 
             gold.name,
             gold.kind,
             f"{gold.rows:,}",
-            str(gold.newest or "-"),
+            gold.newest_in_words,
             "-" if gold.size_bytes is None else f"{gold.size_bytes / 1024:,.0f}",
             "-" if gold.files is None else f"{gold.files:,}",
         )

@@ -6,10 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 import demo.__main__ as command
 from demo import build, stocks, summary, use_cases
@@ -91,12 +93,45 @@ def test_data_is_loaded_built_shown_and_next_time_only_what_is_new(
     figures = {table.name: table for table in summary.gold_tables(lakehouse, spark)}
     assert figures["stocksDailyPricesWFund"].newest == LAST
     assert figures["stocksDailyPricesWFund"].rows == 4 * 24
+    assert figures["viewPE"].newest == LAST
     assert figures["viewPE"].size_bytes is None
 
     deliver(tmp_path, NEXT, NEXT)
     command.load(spark, STOCKS)
     assert "stocks_daily_prices: 4 records of 1 objects" in capsys.readouterr().out
     assert not build.is_current(lakehouse)
+
+
+@pytest.mark.parametrize(
+    ("grain", "column"),
+    [
+        (["name", "minute"], "minute"),
+        (["name", "day", "minute"], "day"),
+        (["name"], "minute"),  # the first of all columns
+    ],
+)
+def test_a_table_is_as_new_as_the_first_time_of_its_grain(grain, column):
+    types = {"name": "string", "minute": "timestamp", "day": "date"}
+    columns = {name: {"data_type": data_type} for name, data_type in types.items()}
+    model = {"columns": columns, "config": {"meta": {"grain": grain}}}
+    assert summary.time_column(model) == column
+    del columns["minute"], columns["day"]
+    assert summary.time_column(model | {"config": {"meta": {"grain": ["name"]}}}) is None
+
+
+def test_newest_is_said_as_a_day_or_as_a_minute_in_utc(tmp_path):
+    minutes = [datetime(2026, 1, 2, hour, 30, tzinfo=UTC) for hour in (9, 10)]
+    rows = pa.table({"day": [FIRST, LAST], "Minute": minutes})
+    folder = tmp_path / "warehouse" / "gold.db"
+    write_deltalake(folder / "full", rows)
+    write_deltalake(folder / "empty", rows.slice(0, 0))
+
+    def said(name, column):
+        return summary.delta_table(tmp_path, name, column).newest_in_words
+
+    assert said("full", "day") == "2010-02-05"
+    assert said("full", "Minute") == "2026-01-02 10:30"
+    assert {said("full", None), said("empty", "day"), said("empty", "Minute")} == {"-"}
 
 
 def test_a_change_of_the_project_asks_for_a_build(tmp_path, monkeypatch):
