@@ -1,7 +1,8 @@
 """A dbt plugin: has those who write one root's tables take turns.
 
-What would touch a root that an engine has to itself is refused, in one line; what goes through the
-engine waits for its cycle, and the cycle for it.
+What would touch a root that an engine or another process has to itself is refused, in one line, as
+is what could not work: no Java, a root that cannot be written. What goes through the engine waits
+for its cycle, and the cycle for it.
 
 dbt imports top-level modules named dbt_*; scripts/setup.py puts this folder on the environment's
 path. Without it a second process ends in Derby's stack trace, or writes beside the engine.
@@ -27,7 +28,7 @@ _PAUSE_S = 0.2
 
 
 class EngineGuard(dbtPlugin):
-    """Ends a command of a session of its own while another process's engine runs.
+    """Ends a command of a session of its own where another process has the root.
 
     One of the target `engine` waits until no other dbt writes the tables.
     """
@@ -44,14 +45,18 @@ class EngineGuard(dbtPlugin):
             return
         root = Path(os.environ.get("LAKEHOUSE_ROOT") or "lakehouse").absolute()
         if target in ("local", "session"):
-            _lock_module().require_free(root)
+            machine, lock = _module("machine"), _module("lock")
+            machine.require_java()
+            machine.require_writable(root)
+            lock.require_free(root)
+            lock.require_metastore_free(root)
         elif target == "engine" and flags.WHICH in _WRITING and root.is_dir():
             _wait_for_turn(root)
 
 
 def _wait_for_turn(root: Path) -> None:
     """Have the tables to oneself until the command has ended."""
-    take_turn = _lock_module().take_turn
+    take_turn = _module("lock").take_turn
     turn = take_turn(root)
     if turn is None:
         said = "another dbt writes the tables, as a rule a cycle of the engine: waiting for its end"
@@ -67,9 +72,9 @@ def _wait_for_turn(root: Path) -> None:
     add_callback_to_manager(on_event)
 
 
-def _lock_module() -> ModuleType:
-    path = Path(__file__).resolve().parent.parent / "loaders" / "lock.py"
-    spec = importlib.util.spec_from_file_location("multihop_lock", path)
+def _module(name: str) -> ModuleType:
+    path = Path(__file__).resolve().parent.parent / "loaders" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"multihop_{name}", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

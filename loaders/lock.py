@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,7 +40,7 @@ class Holder:
 
 
 class RootInUseError(Exception):
-    """Another engine has the root; the message says which, and what can be done beside it."""
+    """Another process has the root; the message says which, and what can be done beside it."""
 
 
 def holder(root: Path) -> Holder | None:
@@ -71,6 +72,38 @@ def require_free(root: Path) -> None:
     held_by = holder(root)
     if held_by and not held_by.is_this_process:
         raise RootInUseError(refusal(root, held_by))
+
+
+def require_metastore_free(root: Path) -> None:
+    """Raise RootInUseError where another process has the embedded metastore open.
+
+    Derby says so too, in a stack trace of 300 lines. It locks a file for as long as it lives, as
+    fcntl does.
+    """
+    if _runs_spark():  # then it is this process's JVM that has it
+        return
+    try:
+        file = (root / "metastore" / "dbex.lck").open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise RootInUseError(metastore_in_use(root)) from error
+
+
+def metastore_in_use(root: Path) -> str:
+    """What somebody is told who wants the embedded metastore while another process has it."""
+    return (
+        f"the metastore under {root} is in use by another process: "
+        "wait for it to end, or use `dbt … --target engine`"
+    )
+
+
+def _runs_spark() -> bool:
+    pyspark = sys.modules.get("pyspark")
+    return pyspark is not None and pyspark.SparkContext._gateway is not None
 
 
 @contextmanager

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import yaml
 
-from loaders.lock import RootInUseError, require_free
+from loaders.lock import (
+    RootInUseError,
+    metastore_in_use,
+    require_free,
+    require_metastore_free,
+)
+from loaders.machine import MachineError, require_java, require_writable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -52,15 +58,9 @@ def prepare_root() -> Path:
     """
     root = lakehouse_root()
     try:
-        (root / "logs").mkdir(parents=True, exist_ok=True)
-        probe = root / "logs" / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot write to LAKEHOUSE_ROOT {root}: {error.strerror}; "
-            "set LAKEHOUSE_ROOT to a folder you may write to"
-        ) from error
+        require_writable(root)
+    except MachineError as error:
+        raise ConfigurationError(str(error)) from error
     os.environ["LAKEHOUSE_ROOT"] = str(root)
     os.chdir(PROJECT_ROOT)  # jars/ and profiles/ are named from here, as in a plain dbt run
     return root
@@ -144,15 +144,17 @@ def get_spark(*, resident: bool = False, settings: Mapping[str, str] | None = No
         settings: of Spark, besides those of the profile.
 
     Raises:
-        ConfigurationError: not set up, or another process has the root or its metastore.
+        ConfigurationError: not set up, no Java, or another process has the root or its metastore.
     """
+    root = prepare_root()
     try:
-        require_free(prepare_root())
+        require_free(root)
+        require_metastore_free(root)
     except RootInUseError as error:
         raise ConfigurationError(str(error)) from error
     submitted = _submitted_settings()
-    if not submitted and not any((PROJECT_ROOT / "jars").glob("delta-spark*.jar")):
-        raise ConfigurationError("Delta's jars are missing: run `make setup`")
+    if not submitted:
+        _require_set_up()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")
 
@@ -169,12 +171,18 @@ def get_spark(*, resident: bool = False, settings: Mapping[str, str] | None = No
             spark.sql(f"create schema if not exists {schema}")
         except Exception as error:
             if "metastore" in str(error).lower() or "derby" in str(error).lower():
-                raise ConfigurationError(
-                    f"the metastore under {lakehouse_root()} is in use by another process: "
-                    "wait for it to end, or use `dbt … --target engine`"
-                ) from error
+                raise ConfigurationError(metastore_in_use(root)) from error
             raise
     return spark
+
+
+def _require_set_up() -> None:
+    try:
+        require_java()
+    except MachineError as error:
+        raise ConfigurationError(str(error)) from error
+    if not any((PROJECT_ROOT / "jars").glob("delta-spark*.jar")):
+        raise ConfigurationError("Delta's jars are missing: run `make setup`")
 
 
 def _leave_out_checksum_files(spark: SparkSession) -> None:

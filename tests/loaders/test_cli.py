@@ -223,6 +223,17 @@ def test_a_mistake_is_one_line_and_exit_code_two(
     assert "Traceback" not in shown.stderr
 
 
+def test_java_that_is_not_on_the_path_of_cron_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    shown = loaders(tmp_path, "run", "--once")
+    assert shown.returncode == 2
+    assert shown.stderr.splitlines()[-1].startswith("error: no Java found: ")
+    assert "Traceback" not in shown.stderr
+
+
 def test_a_root_that_cannot_be_written_is_said_before_spark_starts(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     shown = loaders(tmp_path / "file" / "root", "run", "--once")
