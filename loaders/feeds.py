@@ -235,17 +235,26 @@ def read_feeds(path: Path = FEEDS_FILE) -> dict[str, Feed]:
             that is not allowed; the message names the key and what is allowed.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path.name}: byte {error.start} is not UTF-8: save the file as UTF-8"
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be read"
         raise ConfigurationError(f"{path.name}{where}: no YAML: {problem}") from error
-    declared = (document or {}).get("feeds")
+    declared = document.get("feeds") if isinstance(document, dict) else None
     if not isinstance(declared, dict) or set(document) != {"feeds"}:
         raise ConfigurationError(f"{path.name}: expected one top-level key, `feeds`, with entries")
     feeds = {}
     for name, entry in declared.items():
+        if entry is not None and not isinstance(entry, dict):
+            raise ConfigurationError(
+                f"{path.name}: feeds.{name}: should be keys with values (source, table, …), "
+                f"not {entry!r}"
+            )
         try:
             feeds[name] = _FEED.validate_python(
                 {**_expand(entry or {}, path.name, name), "name": name}

@@ -231,6 +231,27 @@ def test_a_mistake_is_named_with_its_key_and_what_is_allowed(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"feeds: {a: s3://bucket}", r"feeds\.a: should be keys with values .*'s3://bucket'"),
+        (b"feeds: {a: [1]}", r"feeds\.a: should be keys with values .*\[1\]"),
+        (b"- feeds", "expected one top-level key"),
+        (b"feeds", "expected one top-level key"),
+        (b"", "expected one top-level key"),
+        (b"feeds: {a: caf\xe9}", "byte 14 is not UTF-8: save the file as UTF-8"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused_in_one_line(
+    tmp_path: Path, document: bytes, message: str
+) -> None:
+    path = tmp_path / "feeds.yml"
+    path.write_bytes(document)
+    with pytest.raises(ConfigurationError, match=rf"^feeds\.yml: {message}") as error:
+        read_feeds(path)
+    assert "\n" not in str(error.value)
+
+
 def test_two_feeds_cannot_write_one_table(tmp_path: Path) -> None:
     second = (
         GOOD.replace("feeds:\n", "")
