@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE
-from rich.table import Table
+from rich.table import Column, Table
 
 from demo import build, remedy, stocks, summary
 from demo.aws import EmbeddedAws, SetupError, embedded_aws, environment
@@ -297,7 +297,7 @@ def run_its_course(outage: Outage, spark: SparkSession, project: DbtProject) -> 
 
 def show(root: Path, spark: SparkSession, cases: Sequence[UseCase] = USE_CASES) -> None:
     """Print gold's tables, and what each use case has to show."""
-    table = Table("gold", "", box=SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(Column("gold", no_wrap=True), "", box=SIMPLE, padding=(0, 1, 0, 0))
     for title in ("rows", "newest", "KB", "files"):
         table.add_column(title, justify="right")
     for gold in summary.gold_tables(root, spark):
@@ -351,7 +351,10 @@ def show_video(_root: Path, spark: SparkSession) -> None:
 
 def show_rows(title: str, rows: DataFrame) -> None:
     """Print a small table."""
-    table = Table(*rows.columns, title=title, title_justify="left", box=SIMPLE)
+    key, *others = rows.columns
+    table = Table(Column(key, no_wrap=True), title=title, title_justify="left", box=SIMPLE)
+    for column in others:
+        table.add_column(column, overflow="fold")
     for row in rows.collect():
         table.add_row(*("-" if cell is None else str(cell) for cell in row))
     console.print(table)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from loaders.alerts.commands import alerts
@@ -122,7 +122,9 @@ def list_feeds(as_json: bool) -> None:
     if as_json:
         _print_json([feed.model_dump() for feed in feeds])
         return
-    table = Table("feed", "source", "from", "bronze table", "what arrives", box=None)
+    table = Table(Column("feed", no_wrap=True), box=None)
+    for title in ("source", "from", "bronze table", "what arrives"):
+        table.add_column(title, overflow="fold")
     for feed in feeds:
         table.add_row(feed.name, feed.source, feed.origin, f"bronze.{feed.table}", feed.description)
     _console.print(table)
@@ -376,7 +378,7 @@ def list_quarantine(feed: str | None, as_json: bool) -> None:
     if not groups:
         _say("quarantine is empty")
         return
-    table = Table("feed", "reason", box=None)
+    table = Table(Column("feed", no_wrap=True), Column("reason", no_wrap=True), box=None)
     table.add_column("records", justify="right")
     table.add_column("first seen (UTC)")
     table.add_column("last seen (UTC)")

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from loaders.feeds import Feed
 from loaders.journal import LiveProgress, live_progress
@@ -102,7 +102,9 @@ def _standing(rows: Sequence[FeedStatus]) -> Table:
 
 
 def _sources(rows: Sequence[FeedStatus]) -> RenderableType:
-    table = Table("feed", "source", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        Column("feed", no_wrap=True), "source", box=None, padding=(0, 1, 0, 0), pad_edge=False
+    )
     for row in rows:
         if row.oldest_unloaded is not None:
             table.add_row(row.feed, f"oldest object waiting: {escape(row.oldest_unloaded)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from loaders.ml.definitions import definition_of, definitions
 from loaders.session import lakehouse_root
@@ -53,7 +53,8 @@ def list_models(as_json: bool) -> None:
     if as_json:
         _print_json({name: [asdict(each) for each in versions] for name, versions in found.items()})
         return
-    table = Table("model", "version", "ROC AUC", "baseline", "in use", "what", box=SIMPLE)
+    key = Column("model", no_wrap=True)
+    table = Table(key, "version", "ROC AUC", "baseline", "in use", "what", box=SIMPLE)
     for name, versions in found.items():
         what, first = definition_of(name).description, True
         if not versions:

@@ -134,6 +134,15 @@ def test_newest_is_said_as_a_day_or_as_a_minute_in_utc(tmp_path):
     assert {said("full", None), said("empty", "day"), said("empty", "Minute")} == {"-"}
 
 
+def test_nothing_of_a_small_table_is_cut_where_it_is_too_wide(capsys):
+    rule, words = "personalized_offer_mispriced", "many words " * 12 + "a_cohort_of_fifty_letters" * 2
+    rows = SimpleNamespace(columns=["rule", "cohort"], collect=lambda: [(rule, words)])
+    command.show_rows("alerts", rows)
+    shown = capsys.readouterr().out
+    assert rule in shown.split()
+    assert "…" not in shown
+
+
 def test_a_change_of_the_project_asks_for_a_build(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "PROJECT_ROOT", tmp_path)
     monkeypatch.setattr(build, "PROJECT_PARTS", ("dbt_project.yml", "models"))

@@ -48,7 +48,9 @@ def test_help_names_every_command_with_an_example(tmp_path: Path) -> None:
 def test_list_shows_what_is_declared(tmp_path: Path) -> None:
     shown = json.loads(loaders(tmp_path, "list", "--json").stdout)
     assert [feed["name"] for feed in shown] == list(read_feeds())
-    assert "\x1b" not in loaders(tmp_path, "list").stdout
+    in_words = loaders(tmp_path, "list").stdout
+    assert "\x1b" not in in_words
+    assert set(read_feeds()) <= set(in_words.split()), "a name to type is cut"
 
 
 def test_a_streaming_model_begins_anew_on_request(tmp_path: Path) -> None:
