@@ -22,8 +22,7 @@ dashboard: setup ## show it in a browser: http://127.0.0.1:8050 (DASHBOARD_PORT=
 	@exec $(PYTHON) -m dashboard
 
 mlflow: setup ## show runs and versions of models in a browser: http://127.0.0.1:5000 (MLFLOW_PORT=…)
-	@test -f $(ROOT)/ml/mlflow.db || { echo 'mlflow: nothing is trained in $(ROOT): .venv/bin/python -m loaders ml train player_churn' >&2; exit 1; }
-	@MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true exec $(PYTHON) -m mlflow server --host 127.0.0.1 --port $(or $(MLFLOW_PORT),5000) --workers 1 --backend-store-uri sqlite:///$(abspath $(ROOT))/ml/mlflow.db
+	@test -f $(ROOT)/ml/mlflow.db || { echo 'mlflow: nothing is trained in $(ROOT): .venv/bin/python -m loaders ml train player_churn' >&2; exit 1; }; MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true exec $(PYTHON) -m mlflow server --host 127.0.0.1 --port $(or $(MLFLOW_PORT),5000) --workers 1 --backend-store-uri sqlite:///$(abspath $(ROOT))/ml/mlflow.db
 
 test: setup ## run every test, those that need Spark in one process, the others beside it
 	@$(PYTHON) -m pytest -n 2 --durations 15
@@ -32,7 +31,7 @@ lint: setup ## check the style of Python and SQL
 	@scripts/lint
 
 docs: setup ## write the documentation of all tables as one page
-	@.venv/bin/dbt --quiet docs generate --static --profiles-dir profiles && mkdir -p $(ROOT)/docs && cp target/static_index.html $(ROOT)/docs/index.html && echo $(ROOT)/docs/index.html
+	@DBT_TARGET_PATH=$(ROOT)/docs DBT_LOG_PATH=$(ROOT)/logs .venv/bin/dbt --quiet docs generate --static --profiles-dir profiles && mv $(ROOT)/docs/static_index.html $(ROOT)/docs/index.html && echo $(ROOT)/docs/index.html
 
 bench: setup ## measure, and print a table
 	@$(PYTHON) -m bench
