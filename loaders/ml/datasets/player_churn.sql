@@ -1,5 +1,5 @@
--- One row per profile whose outcome is known: whether the player plays in the 14 days that follow the
--- day of the profile. That day itself is a gap: who foretells needs some of it.
+-- One row per profile whose outcome is known: whether the player plays in the 14 days that follow
+-- the day of the profile. That day itself is a gap: who foretells needs some of it.
 with
 
 profiles as (
@@ -40,8 +40,8 @@ returns as (
         on
             profiles.game_id = player_days.game_id
             and profiles.player_id = player_days.player_id
-            and player_days.activity_date > profiles.profile_date
-            and player_days.activity_date <= profiles.profile_date + 14
+            and profiles.profile_date < player_days.activity_date
+            and profiles.profile_date + 14 >= player_days.activity_date
 
 ),
 

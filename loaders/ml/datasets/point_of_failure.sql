@@ -48,7 +48,7 @@ breaches as (
 
     select
         judgements.window_start,
-        judgements.breach.cohort as cohort,
+        judgements.breach.cohort,
         rules.cohort_kind,
         rules.layer
     from judgements
@@ -70,11 +70,11 @@ breaches_of_profiles as (
     from profiles
     inner join breaches
         on
-            breaches.window_start > profiles.minute - interval 10 minutes
-            and breaches.window_start <= profiles.minute + interval 10 minutes
+            profiles.minute - interval 10 minutes < breaches.window_start
+            and profiles.minute + interval 10 minutes >= breaches.window_start
             and case breaches.cohort_kind
-                when 'edge' then breaches.cohort = profiles.edge
-                when 'isp' then breaches.cohort = profiles.isp
+                when 'edge' then profiles.edge = breaches.cohort
+                when 'isp' then profiles.isp = breaches.cohort
                 when 'app_version, device_type'
                     then ends_with(breaches.cohort, ', ' || profiles.device_type)
                 else true
@@ -87,7 +87,7 @@ point_of_failure as (
 
     select
         profiles.*,
-        breaches_of_profiles.layer as layer,
+        breaches_of_profiles.layer,
         breaches_of_profiles.first_window is not null as outcome
     from profiles
     inner join newest_windows

@@ -1,5 +1,6 @@
--- One row per profile of a person whose outcome is known: whether the viewer plays nothing in the 14
--- days that follow the day of the profile. That day itself is a gap: who foretells needs some of it.
+-- One row per profile of a person whose outcome is known: whether the viewer plays nothing in the
+-- 14 days that follow the day of the profile. That day itself is a gap: who foretells needs some
+-- of it.
 with
 
 profiles as (
@@ -37,8 +38,8 @@ returns as (
         on
             profiles.user_id = viewer_days.user_id
             and viewer_days.plays > 0
-            and viewer_days.session_date > profiles.profile_date
-            and viewer_days.session_date <= profiles.profile_date + 14
+            and profiles.profile_date < viewer_days.session_date
+            and profiles.profile_date + 14 >= viewer_days.session_date
 
 ),
 
