@@ -135,7 +135,10 @@ def test_newest_is_said_as_a_day_or_as_a_minute_in_utc(tmp_path):
 
 
 def test_nothing_of_a_small_table_is_cut_where_it_is_too_wide(capsys):
-    rule, words = "personalized_offer_mispriced", "many words " * 12 + "a_cohort_of_fifty_letters" * 2
+    rule, words = (
+        "personalized_offer_mispriced",
+        "many words " * 12 + "a_cohort_of_fifty_letters" * 2,
+    )
     rows = SimpleNamespace(columns=["rule", "cohort"], collect=lambda: [(rule, words)])
     command.show_rows("alerts", rows)
     shown = capsys.readouterr().out
