@@ -23,6 +23,8 @@ _ATTEMPTS = 20
 _PAUSE_S = 0.05
 # A JVM outlives an engine that was killed by the moment it takes to see that.
 _JVM_TIMEOUT_S = 30
+# And other processes that were: Spark's own start took as long, before it came to the metastore.
+_METASTORE_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +77,31 @@ def require_free(root: Path) -> None:
 
 
 def require_metastore_free(root: Path) -> None:
-    """Raise RootInUseError where another process has the embedded metastore open.
+    """Raise RootInUseError where another process has the embedded metastore open, and keeps it.
 
     Derby says so too, in a stack trace of 300 lines. It locks a file for as long as it lives, as
     fcntl does.
     """
     if _runs_spark():  # then it is this process's JVM that has it
         return
+    deadline = time.monotonic() + _METASTORE_TIMEOUT_S
+    while _is_metastore_open(root):
+        if time.monotonic() > deadline:
+            raise RootInUseError(metastore_in_use(root))
+        time.sleep(_PAUSE_S)
+
+
+def _is_metastore_open(root: Path) -> bool:
     try:
         file = (root / "metastore" / "dbex.lck").open("rb")
     except FileNotFoundError:
-        return
+        return False
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise RootInUseError(metastore_in_use(root)) from error
+        except (BlockingIOError, PermissionError):
+            return True
+    return False
 
 
 def metastore_in_use(root: Path) -> str:

@@ -16,7 +16,15 @@ import dbt_multihop
 import pytest
 
 from loaders import lock
-from loaders.lock import Holder, RootInUseError, holder, locked, require_free, take_turn
+from loaders.lock import (
+    Holder,
+    RootInUseError,
+    holder,
+    locked,
+    require_free,
+    require_metastore_free,
+    take_turn,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -153,6 +161,39 @@ def test_another_program_by_the_number_of_that_jvm_is_not_waited_for(tmp_path, l
     other = leave_behind("other")
     with locked(tmp_path, 1, 2):
         assert other.poll() is None
+
+
+OPEN_METASTORE = """
+import fcntl, sys
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)  # as Java does for Derby
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_metastore_that_is_kept_open_is_refused_and_the_end_of_one_is_waited_for(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lock, "_runs_spark", lambda: False)
+    require_metastore_free(tmp_path)  # there is none yet
+    file = tmp_path / "metastore" / "dbex.lck"
+    file.parent.mkdir()
+    other = subprocess.Popen(
+        [sys.executable, "-c", OPEN_METASTORE, file],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "held\n"
+    monkeypatch.setattr(lock, "_METASTORE_TIMEOUT_S", 0)
+    with pytest.raises(RootInUseError, match="is in use by another process: wait for it to end"):
+        require_metastore_free(tmp_path)
+    monkeypatch.setattr(lock, "_METASTORE_TIMEOUT_S", 60)
+    ended = threading.Thread(target=other.communicate, args=("\n",))
+    ended.start()
+    require_metastore_free(tmp_path)
+    ended.join()
 
 
 def test_one_dbt_at_a_time_writes_the_tables(tmp_path):
