@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import Counter
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -122,15 +123,31 @@ def test_throttling_delays_messages_and_neither_loses_nor_repeats_one(
 
 
 def test_a_message_that_no_repetition_will_mend_is_given_up_at_once(
-    queue: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    aws: Any, queue: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic, url = queue
-    good, bad = a_message(topic, 1), a_message("arn:not-an-arn", 2)
-    outbox = Outbox(monkeypatch, [bad, good])
-    report = Publisher(None).deliver()
+    outbox = Outbox(monkeypatch, [a_message(topic, 1), a_message(topic, 2)])
+    refused = RULES[0] | {
+        "error": {"code": "InvalidParameter"},
+        "sequence": {"fail": 1, "pass": 100},
+    }
+    with faulty(aws.endpoint_url, [refused], tmp_path / "proxy.log") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", proxy)
+        report = Publisher(None).deliver()
     assert report == PublishReport(sent=1, dead=1, waiting=0)
-    assert outbox.decided["id-2"]["state"] == "dead"
-    assert bodies(url) == Counter([good.body])
+    assert outbox.decided["id-1"]["state"] == "dead"
+    assert bodies(url) == Counter([f"{SECRET} 2"])
+
+
+def test_a_message_is_given_up_when_it_could_not_be_sent_for_a_day(
+    queue: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = queue[0] + "-missing"
+    day_ago = datetime.now(UTC) - timedelta(days=1)
+    old, new = replace(a_message(missing, 1), created_at=day_ago), a_message(missing, 2)
+    outbox = Outbox(monkeypatch, [old, new])
+    assert Publisher(None).deliver() == PublishReport(sent=0, dead=1, waiting=1)
+    assert outbox.decided.keys() == {"id-1"}
 
 
 def test_what_is_sent_is_noted_when_the_process_is_to_stop(
