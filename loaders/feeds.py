@@ -57,6 +57,8 @@ class Feed(BaseModel, ABC):
     region: str | None = None
     max_bytes_per_trigger: str | None = None
     trigger_seconds: Positive = 10
+    silent_after_minutes: Positive | None = None
+    silence_topic: str = ""
     table_per: Literal["game_event"] | None = None
     record_column: TableName = "data"
     extracted: dict[TableName, Extracted] = Field(default_factory=dict)

@@ -10,11 +10,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from loaders.bronze import append, append_idempotently
 from loaders.compaction import compact_if_fragmented, looked_at
+from loaders.incidents import Key, Told, told_last
 from loaders.live_models import LiveModel, SnsSink, ToldModel
 from loaders.table_folders import clear_empty_folder
 
@@ -34,6 +35,8 @@ DELIVERIES_COLUMNS = """
 """
 
 SENT, DEAD = "sent", "dead"
+# An incident of which nothing was told for so long is forgotten.
+INCIDENTS_KEPT = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,29 @@ def _known(
         rows = rows.where(F.col("window_start").between(min(starts), max(starts)))
     found = rows.where(F.col("message_id").isin([row["message_id"] for row in told]))
     return {row[0] for row in found.select("message_id").collect()}
+
+
+def told_incidents(
+    spark: SparkSession, model: str, by: Sequence[str], now: datetime
+) -> dict[Key, Told]:
+    """What was told last of each incident of a model; `by`: the attributes that make one."""
+    from pyspark.sql import functions as F
+
+    rows = (
+        spark.table(OUTBOX)
+        .where((F.col("model") == model) & (F.col("created_at") >= now - INCIDENTS_KEPT))
+        .select("message_id", "attributes", "window_start", "created_at")
+    )
+    messages = [
+        (
+            row["message_id"],
+            json.loads(row["attributes"]),
+            row["window_start"] and _utc(row["window_start"]),
+            _utc(row["created_at"]),
+        )
+        for row in rows.orderBy("created_at", "message_id").collect()
+    ]
+    return told_last(messages, by)
 
 
 def pending_messages(spark: SparkSession, since: datetime | None = None) -> list[Message]:

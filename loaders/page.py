@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from loaders.cycles import ModelStatus
-from loaders.status import FeedStatus
+from loaders.status import FeedStatus, is_silent
 from loaders.tasks import FAILED, RUNNING, TaskStatus
 
 
@@ -37,6 +37,16 @@ class EngineStatus:
             *(task.name for task in self.tasks if task.state == FAILED),
             *(f"model {model.name}" for model in self.models if model.failures),
             *(f"test {name}" for name in self.failed_tests),
+            *(f"silent feed {name}" for name in self.silent),
+        ]
+
+    @property
+    def silent(self) -> list[str]:
+        """The feeds that have had no records for longer than they may."""
+        return [
+            feed.feed
+            for feed in self.feeds
+            if is_silent(feed.last_records_at, feed.silent_after_minutes, self.started_at, self.at)
         ]
 
 
@@ -94,6 +104,12 @@ def metrics(status: EngineStatus) -> str:
     metric(
         "feed_lag_seconds", "gauge", "age of the oldest waiting", of_feeds(lambda f: f.lag_seconds)
     )
+    metric(
+        "feed_silent_seconds",
+        "gauge",
+        "since its last batch with records",
+        of_feeds(lambda f: f.last_records_at and (status.at - f.last_records_at).total_seconds()),
+    )
     metric("model_failures", "gauge", "failures in a row", of_models(lambda each: each.failures))
     metric("model_seconds", "gauge", "its last run", of_models(lambda each: each.seconds))
     metric("model_run_time_seconds", "gauge", "when it ran", of_models(lambda m: m.at.timestamp()))
@@ -124,6 +140,7 @@ th { font-weight: 600; border-bottom: 1px solid #8888 } .n { text-align: right }
 def as_html(status: EngineStatus) -> str:
     """A page for people: opens without a network, renews itself every five seconds."""
     at = status.at
+    silent = set(status.silent)
     code, said = health(status)
     tasks = _table(
         ("task", "kind", "state", "for", "successes", "failures", "said last", "error", "retried"),
@@ -143,12 +160,23 @@ def as_html(status: EngineStatus) -> str:
         ],
     )
     feeds = _table(
-        ("feed", "state", "seen ago", "batches", "received", "kept", "quarantined", "lag"),
+        (
+            "feed",
+            "state",
+            "seen ago",
+            "records ago",
+            "batches",
+            "received",
+            "kept",
+            "quarantined",
+            "lag",
+        ),
         [
             (
                 feed.feed,
                 feed.state,
                 _ago(feed.seen_at, at),
+                _ago(feed.last_records_at, at) + (" (silent)" if feed.feed in silent else ""),
                 feed.batches,
                 feed.received,
                 feed.kept,

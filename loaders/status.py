@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
@@ -19,6 +20,7 @@ class FeedStatus:
     """One feed: totals of bronze.ledger, and what its query said of itself last.
 
     Sizes in bytes, times UTC. None: the feed has not run, or its kind of source has no such thing.
+    last_records_at: of its last batch with records. silent_after_minutes: as feeds.yml has it.
     """
 
     feed: str
@@ -32,6 +34,8 @@ class FeedStatus:
     duplicates: int
     quarantined: int
     last_batch_at: datetime | None
+    last_records_at: datetime | None
+    silent_after_minutes: int | None
     state: str | None
     seen_at: datetime | None
     lag_seconds: float | None
@@ -51,12 +55,13 @@ class FeedStatus:
 
 def feed_status(root: Path, feeds: list[Feed]) -> list[FeedStatus]:
     """One row per feed, in the order given; zeros where nothing was loaded yet."""
-    totals = _ledger_totals(root / "warehouse" / "bronze.db" / "ledger")
+    totals = _ledger_totals(_ledger(root))
     return [
         FeedStatus(
             feed=feed.name,
             table=f"bronze.{feed.table}",
             source=feed.source,
+            silent_after_minutes=feed.silent_after_minutes,
             **totals.get(feed.name, _NOTHING),
             **_standing(read_progress(root, feed.name)),
         )
@@ -91,7 +96,47 @@ def _time(milliseconds: int | None) -> datetime | None:
 
 
 _SUMS = ("size_bytes", "received", "kept", "duplicates", "quarantined")
-_NOTHING = dict.fromkeys(("batches", "objects", *_SUMS), 0) | {"last_batch_at": None}
+_NOTHING = dict.fromkeys(("batches", "objects", *_SUMS), 0) | {
+    "last_batch_at": None,
+    "last_records_at": None,
+}
+# A feed that had no records for so long is not about to have some.
+SILENT_FOR_GOOD = timedelta(days=1)
+
+
+def is_silent(
+    last: datetime | None, after_minutes: int | None, watched_since: datetime, now: datetime
+) -> bool:
+    """Whether a feed that had records at `last`, within a day, has had none for too long.
+
+    Time counts from `watched_since` on: before it nobody may have loaded what there was. UTC.
+    """
+    if last is None or after_minutes is None or now - last > SILENT_FOR_GOOD:
+        return False
+    return now - max(last, watched_since) >= timedelta(minutes=after_minutes)
+
+
+def last_records(root: Path, since: datetime) -> dict[str, datetime]:
+    """When each feed had records last, of those that had some since a time, UTC."""
+    try:
+        ledger = DeltaTable(str(_ledger(root)))
+    except TableNotFoundError:
+        return {}
+    columns = ["feed", "ingested_at", "received", "query_id"]
+    rows = ledger.to_pyarrow_table(columns=columns, filters=[("ingested_at", ">=", since)])
+    return _last_records(rows)
+
+
+def _last_records(rows: pa.Table) -> dict[str, datetime]:
+    # A replay moves records that had arrived before.
+    replayed = pc.starts_with(rows["query_id"], "replay-")
+    came = rows.filter(pc.and_not(pc.greater(rows["received"], 0), replayed))
+    newest = came.group_by("feed").aggregate([("ingested_at", "max")])
+    return {row["feed"]: row["ingested_at_max"] for row in newest.to_pylist()}
+
+
+def _ledger(root: Path) -> Path:
+    return root / "warehouse" / "bronze.db" / "ledger"
 
 
 def _ledger_totals(path: Path) -> dict[str, dict]:
@@ -99,7 +144,9 @@ def _ledger_totals(path: Path) -> dict[str, dict]:
         ledger = DeltaTable(str(path))
     except TableNotFoundError:
         return {}
-    rows = ledger.to_pyarrow_table(columns=["feed", "batch_id", "item", "ingested_at", *_SUMS])
+    columns = ["feed", "batch_id", "item", "query_id", "ingested_at", *_SUMS]
+    rows = ledger.to_pyarrow_table(columns=columns)
+    newest = _last_records(rows)
     # A batch without records has a row that names no item.
     rows = rows.append_column("items", pc.cast(pc.not_equal(rows["item"], ""), "int64"))
     grouped = rows.group_by("feed").aggregate(
@@ -115,6 +162,7 @@ def _ledger_totals(path: Path) -> dict[str, dict]:
             "batches": row["batch_id_count_distinct"],
             "objects": row["items_sum"],
             "last_batch_at": row["ingested_at_max"],
+            "last_records_at": newest.get(row["feed"]),
             **{name: row[f"{name}_sum"] for name in _SUMS},
         }
         for row in grouped.to_pylist()

@@ -60,6 +60,26 @@ def test_failing_models_and_tests_are_named(status):
     assert health(replace(status, failed_tests={"unique": "2 rows"}))[1] == "degraded: test unique"
 
 
+def test_a_feed_that_had_records_and_has_none_any_more_is_named(status):
+    def last_had(minutes, now=status):
+        feeds = [
+            replace(feed, last_records_at=NOW - timedelta(minutes=minutes))
+            for feed in now.feeds
+            if feed.feed in ("player_events", "stocks_daily_prices")
+        ]
+        return replace(now, feeds=feeds)
+
+    silent = last_had(5)
+    assert health(silent) == (200, "degraded: silent feed player_events")
+    assert "5 min (silent)" in as_html(silent)
+    assert 'multihop_feed_silent_seconds{feed="player_events"} 300' in metrics(silent).splitlines()
+    assert health(last_had(4)) == (200, "ok")
+    assert health(last_had(25 * 60)) == (200, "ok")  # it is over with
+    # what nobody was there to load is not missing
+    started = replace(status, started_at=NOW - timedelta(minutes=4))
+    assert health(last_had(30, started)) == (200, "ok")
+
+
 def test_metrics_are_prometheus_text(status):
     lines = metrics(failing(status)).splitlines()
     assert 'multihop_task_up{task="prices",kind="feed"} 1' in lines

@@ -85,6 +85,7 @@ def test_status_adds_up_the_ledger_without_spark(tmp_path: Path) -> None:
         {
             "feed": ["stocks_daily_prices"] * 2,
             "batch_id": [0, 1],
+            "query_id": ["q", "replay-1"],
             "item": ["a", "b"],
             "size_bytes": [10, 20],
             "received": [3, 4],
@@ -98,6 +99,7 @@ def test_status_adds_up_the_ledger_without_spark(tmp_path: Path) -> None:
     shown = json.loads(loaders(tmp_path, "status", "--json").stdout)
     (prices,) = (feed for feed in shown if feed["feed"] == "stocks_daily_prices")
     assert prices.pop("last_batch_at").startswith("2026-01-02")
+    assert prices.pop("last_records_at").startswith("2026-01-01")
     counted = {
         "feed": "stocks_daily_prices",
         "table": "bronze.stocksDailyPrices",
