@@ -41,7 +41,7 @@ from loaders.ports import HTTP_PORT, THRIFT_PORT, port_from_environment, require
 from loaders.publish import Publisher
 from loaders.run import finish_interrupted_replay, kind_of_feed, start
 from loaders.session import ANSWER_BY_STATISTICS, ConfigurationError, get_spark, prepare_root
-from loaders.silence import put_silences, watched_feeds
+from loaders.silence import SilenceWatch, watched_feeds
 from loaders.status import feed_status
 from loaders.tasks import RUNNING, STARTING, Step, Stream, Supervisor, Task, TaskStatus
 from loaders.thrift import serving_sql, sql_settings
@@ -55,7 +55,7 @@ STOPPING = "stopping"
 LOOK_PAUSE_S = 1.0
 MAINTENANCE_PAUSE_S = 30.0
 TRIMMING_PAUSE_S = 3600.0
-SILENCE_PAUSE_S = 15.0
+SILENCE_PAUSE_S = 30.0
 # SIGTERM to exit takes no longer than 30 seconds: this for running batches and models, the rest
 # for Spark. Whatever is cut off then is as if it had been killed: its next start goes on.
 STOP_TIMEOUT_S = 20
@@ -294,10 +294,11 @@ class Engine:
                 Step("maintenance", "logs", self._trim_logs, TRIMMING_PAUSE_S),
             ]
         )
-        if watched_feeds(self._feeds):
-            self._publishing()
-            step = Step("silence", "silence", self._tell_silences, SILENCE_PAUSE_S)
-            self._supervisor.start([step])
+        if feeds := watched_feeds(self._feeds):
+            session = self._publishing().spark
+            watch = SilenceWatch(session, self._root.path, feeds, self._started_at)
+            deed = partial(self._tell_silences, watch)
+            self._supervisor.start([Step("silence", "silence", deed, SILENCE_PAUSE_S)])
 
     def _cycle(self) -> str | None:
         done = self.cycles.step()
@@ -316,13 +317,11 @@ class Engine:
             self._has_news.set()
             raise
 
-    def _tell_silences(self) -> str | None:
+    def _tell_silences(self, watch: SilenceWatch) -> str | None:
         """What there is to tell of feeds without records goes into the outbox."""
-        publisher = self._publisher
-        now = datetime.now(UTC)
-        count = put_silences(publisher.spark, self._root.path, self._feeds, self._started_at, now)
+        count = watch.look(datetime.now(UTC))
         if count:
-            publisher.note_mail()
+            self._publisher.note_mail()
         return f"{count} messages" if count else None
 
     def _start_live(self, models: Sequence[LiveModel], told: Sequence[ToldModel]) -> None:

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 FIRING, RESOLVED = "firing", "resolved"
 # What may be due: the first message, another one, the last one.
 BEGINS, LASTS, ENDS = "begins", "lasts", "ends"
+# What a model says of each incident that has an end.
+STATED = ("alert_id", "state")
 # The attribute of a message that tells again of what lasts.
 RENOTIFIED = {"renotified": "true"}
 # Values of attributes that make an incident, such as a rule and a cohort.

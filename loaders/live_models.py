@@ -11,10 +11,20 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from loaders.incidents import RENOTIFIED, STATED
 from loaders.session import ConfigurationError
 
 Made = TypeVar("Made")
@@ -29,6 +39,10 @@ _INPUT = re.compile(
 _TEXTS_AND_COMMENTS = re.compile(
     r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`)|--[^\n]*|/\*.*?\*/", re.DOTALL
 )
+
+
+# With `message_id` ten: SNS drops a message with more that a queue is to get raw.
+MOST_ATTRIBUTES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,24 @@ class StreamInput:
     event_time: str
 
 
+class IncidentSettings(BaseModel):
+    """How rows that tell of one thing are told of: not each of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: tuple[str, ...]
+    """Attributes that make an incident; none: all messages of the model are of one."""
+    cool_down_minutes: int = Field(60, ge=1)
+    """After a message that it fires the next such one waits for so long."""
+    withdrawn: str = ""
+    """Text of the end of what was told and is no row any more; {attribute} for values."""
+
+    @property
+    def cool_down(self) -> timedelta:
+        """After a message that it fires, until the next one."""
+        return timedelta(minutes=self.cool_down_minutes)
+
+
 class SnsSink(BaseModel):
     """What of a model's rows is published to an SNS topic."""
 
@@ -65,18 +97,33 @@ class SnsSink(BaseModel):
     message: str | None = None
     """Text with {column} for values; by default the row as JSON."""
     subject: str | None = None
-    attributes: dict[str, str] = Field({}, max_length=9)
-    """Message attributes, for filter policies; values are texts as `message`.
-
-    With `message_id` at most ten: SNS drops a message with more that a queue is to get raw.
-    """
+    attributes: dict[str, str] = Field({}, max_length=MOST_ATTRIBUTES)
+    """Message attributes, for filter policies; values are texts as `message`."""
     idempotency_key: tuple[str, ...] = Field(min_length=1)
     """Columns that make a message a new one: rows with equal values are told of once."""
+    incident: IncidentSettings | None = None
+    """With it a model that dbt builds has the states firing and resolved; a live one only begins.
+    `when` says of which rows one may begin."""
+
+    @field_validator("incident")
+    @classmethod
+    def _check_incident(
+        cls, incident: IncidentSettings | None, info: ValidationInfo
+    ) -> IncidentSettings | None:
+        attributes = info.data.get("attributes", {})
+        if incident is None:
+            return None
+        named = {*incident.by, *columns_of(incident.withdrawn)}
+        if unknown := named - set(attributes):
+            raise ValueError(f"names {min(unknown)!r}, which is none of the attributes")
+        if len(attributes | RENOTIFIED) > MOST_ATTRIBUTES:
+            raise ValueError(f"needs one of the {MOST_ATTRIBUTES} attributes, renotified")
+        return incident
 
     def columns(self) -> set[str]:
         """The columns that the texts name."""
         texts = (self.message or "", self.subject or "", *self.attributes.values())
-        return {name for text in texts for name in re.findall(r"\{(\w*)\}", text)}
+        return columns_of(*texts)
 
 
 class _Config(BaseModel):
@@ -232,6 +279,10 @@ def _told_model(node: Mapping[str, Any]) -> ToldModel | None:
             f"{node['name']}: to be told of it needs meta.grain, columns of its own, and "
             "prune_by, the one of them that holds the time"
         )
+    if sink.incident and not set(STATED) <= names & set(sink.attributes):
+        raise ConfigurationError(
+            f"{node['name']}: sink.sns.incident needs columns and attributes {' and '.join(STATED)}"
+        )
     relation = f"{node['schema']}.{node['alias']}"
     return ToldModel(node["name"], relation, columns, tuple(key), prune_by, sink)
 
@@ -312,13 +363,18 @@ def _sink(node: Mapping[str, Any], columns: set[str]) -> SnsSink | None:
     return sink
 
 
+def columns_of(*texts: str) -> set[str]:
+    """What texts name as {…}."""
+    return {name for text in texts for name in re.findall(r"\{(\w*)\}", text)}
+
+
 def _explain(where: str, error: ValidationError) -> str:
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
-    given = (
-        "" if problem["type"] in ("missing", "extra_forbidden") else f", not {problem['input']!r}"
-    )
-    return f"{where}: {place}: {problem['msg'].removeprefix('Input ')}{given}"
+    is_said = problem["type"] in ("missing", "extra_forbidden", "value_error")
+    given = "" if is_said else f", not {problem['input']!r}"
+    said = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{where}: {place}: {said}{given}"
 
 
 def _streaming(

@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from loaders.bronze import append, append_idempotently
 from loaders.compaction import compact_if_fragmented, looked_at
-from loaders.incidents import Key, Told, told_last
-from loaders.live_models import LiveModel, SnsSink, ToldModel
+from loaders.incidents import (
+    BEGINS,
+    ENDS,
+    FIRING,
+    LASTS,
+    RENOTIFIED,
+    RESOLVED,
+    Key,
+    Told,
+    due,
+    told_last,
+)
+from loaders.live_models import IncidentSettings, LiveModel, SnsSink, ToldModel
 from loaders.table_folders import clear_empty_folder
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 OUTBOX = "bronze.outbox"
 DELIVERIES = "bronze.deliveries"
@@ -76,6 +87,8 @@ def put_messages(rows: DataFrame, model: LiveModel, query_id: str, batch_id: int
     if model.sink is None:
         return 0
     new = _new_messages(rows, model, model.sink)
+    if new and model.sink.incident:
+        new = _first_ones(rows.sparkSession, new, model.name, model.sink.incident)
     if new:
         frame = rows.sparkSession.createDataFrame(new, OUTBOX_COLUMNS)
         append_idempotently(frame, OUTBOX, query_id, batch_id)
@@ -85,14 +98,122 @@ def put_messages(rows: DataFrame, model: LiveModel, query_id: str, batch_id: int
 def put_told(spark: SparkSession, model: ToldModel) -> int:
     """Put what the rows of a model that dbt builds have to tell into the outbox.
 
-    Done again it puts nothing: a message is known by its id. One caller at a time.
+    Done again it puts nothing: what was told stands in the outbox. One caller at a time.
 
     Returns: the number of new messages.
     """
-    new = _new_messages(spark.table(model.relation), model, model.sink)
+    rows = spark.table(model.relation)
+    if model.sink.incident:
+        new = _news_of_incidents(rows, model, model.sink, model.sink.incident)
+    else:
+        new = _new_messages(rows, model, model.sink)
     if new:
         append(spark.createDataFrame(new, OUTBOX_COLUMNS), OUTBOX)
     return len(new)
+
+
+def _first_ones(
+    spark: SparkSession,
+    new: Sequence[dict[str, Any]],
+    model: str,
+    incident: IncidentSettings,
+) -> list[dict[str, Any]]:
+    """The first message of each incident, of those that were not told within the cool-down."""
+    now = datetime.now(UTC)
+    told = told_incidents(spark, model, incident.by, now)
+    first: dict[Key, dict[str, Any]] = {}
+    for message in new:
+        key = _key(json.loads(message["attributes"]), incident)
+        if due(True, told.get(key), now, incident.cool_down):
+            first.setdefault(key, message)
+    return list(first.values())
+
+
+def _key(attributes: Mapping[str, str], incident: IncidentSettings) -> Key:
+    return tuple(attributes[name] for name in incident.by)
+
+
+def _news_of_incidents(
+    rows: DataFrame, model: ToldModel, sink: SnsSink, incident: IncidentSettings
+) -> list[dict[str, Any]]:
+    """What is due of each incident that a row may begin, that goes on, or whose end is untold."""
+    from pyspark.sql import functions as F
+
+    now = datetime.now(UTC)
+    told = told_incidents(rows.sparkSession, model.name, incident.by, now)
+    untold_ends = [each.alert_id for each in told.values() if each.is_open]
+    may_begin = F.coalesce(F.expr(sink.when), F.lit(False))
+    wanted = rows.where(
+        may_begin | (F.col("state") == FIRING) | F.col("alert_id").isin(untold_ends)
+    )
+    by_key: dict[Key, list[_Row]] = {}
+    for row in _read(wanted, model, may_begin):
+        key = _key(_attributes(sink, row.values), incident)
+        by_key.setdefault(key, []).append(row)
+    found = []
+    for key in sorted(told.keys() | by_key.keys()):
+        of_key, before = by_key.get(key, []), told.get(key)
+        firing = [row for row in of_key if row.values["state"] == FIRING]
+        deed = due(bool(firing), before, now, incident.cool_down)
+        if deed == BEGINS:
+            firing = [row for row in firing if row.may_begin]
+            if firing:
+                found.append(_of_incident(firing[-1], model, sink, before, now))
+        elif deed == LASTS and before:
+            found.append(_of_incident(firing[-1], model, sink, before, now, same_alert=True))
+        elif deed == ENDS and before:
+            ended = [
+                row
+                for row in of_key
+                if (row.values["alert_id"], row.values["state"]) == (before.alert_id, RESOLVED)
+            ]
+            found.append(
+                _of_incident(ended[-1], model, sink, before, now, same_alert=True)
+                if ended
+                else _withdrawn(model, sink, incident, before, now)
+            )
+    return found
+
+
+def _of_incident(
+    row: _Row,
+    model: ToldModel,
+    sink: SnsSink,
+    before: Told | None,
+    now: datetime,
+    *,
+    same_alert: bool = False,
+) -> dict[str, Any]:
+    """A row's message. same_alert: its id is that which was told before, whatever the row's is."""
+    lasts = same_alert and row.values["state"] == FIRING
+    shown = row.values | ({"state": f"still {FIRING}"} if lasts else {})
+    message = _message(replace(row, values=shown), model, sink, now)
+    attributes = _attributes(sink, row.values) | (RENOTIFIED if lasts else {})
+    if before and same_alert:
+        attributes["alert_id"] = before.alert_id
+    identity = [row.values[name] for name in sink.idempotency_key]
+    return message | {
+        "message_id": message_id(model.name, [*identity, *([before.message_id] if before else [])]),
+        "attributes": json.dumps(attributes),
+    }
+
+
+def _withdrawn(
+    model: ToldModel, sink: SnsSink, incident: IncidentSettings, before: Told, now: datetime
+) -> dict[str, Any]:
+    """The end of what was told and is no row any more."""
+    kept = {name: text for name, text in before.attributes.items() if name not in RENOTIFIED}
+    attributes = {**kept, "state": RESOLVED}
+    return {
+        "message_id": message_id(model.name, [before.alert_id, RESOLVED, before.message_id]),
+        "model": model.name,
+        "topic": sink.topic,
+        "subject": sink.subject and _filled(sink.subject, attributes),
+        "body": _filled(incident.withdrawn, attributes),
+        "attributes": json.dumps(attributes),
+        "window_start": before.window_start,
+        "created_at": now,
+    }
 
 
 def _new_messages(
@@ -105,34 +226,62 @@ def _new_messages(
 
 def _told(rows: DataFrame, model: LiveModel | ToldModel, sink: SnsSink) -> list[dict[str, Any]]:
     """A batch's messages; of rows with one idempotency key the first by the model's key."""
+    now = datetime.now(UTC)
+    by_id: dict[str, dict[str, Any]] = {}
+    for row in _read(rows.where(sink.when), model):
+        message = _message(row, model, sink, now)
+        by_id.setdefault(message["message_id"], message)
+    return list(by_id.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of a model: its values as texts, all of it as JSON, its time, whether it may begin."""
+
+    values: dict[str, str | None]
+    json: str
+    window_start: datetime | None
+    may_begin: bool
+
+
+def _read(
+    rows: DataFrame, model: LiveModel | ToldModel, may_begin: Column | None = None
+) -> list[_Row]:
+    """The rows, by the model's key."""
     from pyspark.sql import functions as F
 
     texts = [F.col(column.name).cast("string").alias(column.name) for column in model.columns]
-    wanted = rows.where(sink.when).select(
+    wanted = rows.select(
         F.struct(*texts).alias("texts"),
         F.to_json(F.struct(*rows.columns)).alias("json"),
         F.col(model.prune_by).cast("timestamp").alias("window_start"),
+        (F.lit(True) if may_begin is None else may_begin).alias("may_begin"),
     )
-    now = datetime.now(UTC)
-    by_id: dict[str, dict[str, Any]] = {}
-    for row in sorted(
-        wanted.collect(), key=lambda row: [row["texts"][name] or "" for name in model.unique_key]
-    ):
-        values = row["texts"].asDict()
-        identity = message_id(model.name, [values[name] for name in sink.idempotency_key])
-        attributes = {name: _filled(text, values) for name, text in sink.attributes.items()}
-        message = {
-            "message_id": identity,
-            "model": model.name,
-            "topic": sink.topic,
-            "subject": sink.subject and _filled(sink.subject, values),
-            "body": row["json"] if sink.message is None else _filled(sink.message, values),
-            "attributes": json.dumps(attributes),
-            "window_start": row["window_start"],
-            "created_at": now,
-        }
-        by_id.setdefault(identity, message)
-    return list(by_id.values())
+    read = [
+        _Row(row["texts"].asDict(), row["json"], row["window_start"], row["may_begin"])
+        for row in wanted.collect()
+    ]
+    return sorted(read, key=lambda row: [row.values[name] or "" for name in model.unique_key])
+
+
+def _message(
+    row: _Row, model: LiveModel | ToldModel, sink: SnsSink, now: datetime
+) -> dict[str, Any]:
+    values = row.values
+    return {
+        "message_id": message_id(model.name, [values[name] for name in sink.idempotency_key]),
+        "model": model.name,
+        "topic": sink.topic,
+        "subject": sink.subject and _filled(sink.subject, values),
+        "body": row.json if sink.message is None else _filled(sink.message, values),
+        "attributes": json.dumps(_attributes(sink, values)),
+        "window_start": row.window_start,
+        "created_at": now,
+    }
+
+
+def _attributes(sink: SnsSink, values: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: _filled(text, values) for name, text in sink.attributes.items()}
 
 
 def message_id(model: str, values: Sequence[str | None]) -> str:
@@ -140,7 +289,7 @@ def message_id(model: str, values: Sequence[str | None]) -> str:
     return hashlib.sha256(json.dumps([model, *values]).encode()).hexdigest()[:32]
 
 
-def _filled(template: str, values: dict[str, str | None]) -> str:
+def _filled(template: str, values: Mapping[str, str | None]) -> str:
     filled = template
     for name, value in values.items():
         filled = filled.replace("{" + name + "}", "" if value is None else value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,22 +31,35 @@ def watched_feeds(feeds: Sequence[Feed]) -> list[Feed]:
     return [feed for feed in feeds if feed.silent_after_minutes and feed.silence_topic]
 
 
-def put_silences(
-    spark: SparkSession, root: Path, feeds: Sequence[Feed], watched_since: datetime, now: datetime
-) -> int:
-    """Put what is to be told of watched feeds into the outbox. One caller at a time.
+@dataclass
+class SilenceWatch:
+    """Looks at feeds. watched_since: none is silent by what nobody loaded before then, UTC."""
 
-    Args:
-        watched_since: a feed is not silent by what nobody loaded before. Times UTC.
+    spark: SparkSession
+    root: Path
+    feeds: Sequence[Feed]
+    watched_since: datetime
+    # What an earlier process told may be open; else the outbox is read only when a feed is silent.
+    _may_be_open: bool = field(default=True, init=False)
 
-    Returns: the number of new messages.
-    """
-    newest = last_records(root, now - SILENT_FOR_GOOD)
-    told = told_incidents(spark, RULE, ["cohort"], now)
-    new = silences(watched_feeds(feeds), newest, told, watched_since, now)
-    if new:
-        append(spark.createDataFrame(new, OUTBOX_COLUMNS), OUTBOX)
-    return len(new)
+    def look(self, now: datetime) -> int:
+        """Put what is to be told at a time, UTC, into the outbox. One caller at a time.
+
+        Returns: the number of new messages.
+        """
+        newest = last_records(self.root, now - SILENT_FOR_GOOD)
+        is_any_silent = any(
+            is_silent(newest.get(feed.name), feed.silent_after_minutes, self.watched_since, now)
+            for feed in self.feeds
+        )
+        if not (is_any_silent or self._may_be_open):
+            return 0
+        told = told_incidents(self.spark, RULE, ["cohort"], now)
+        new = silences(self.feeds, newest, told, self.watched_since, now)
+        if new:
+            append(self.spark.createDataFrame(new, OUTBOX_COLUMNS), OUTBOX)
+        self._may_be_open = bool(new) or any(each.is_open for each in told.values())
+        return len(new)
 
 
 def silences(

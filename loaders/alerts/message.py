@@ -21,6 +21,7 @@ ATTRIBUTES = (
     "cohort_kind",
     "cohort",
     "alert_id",
+    "renotified",
     "message_id",
 )
 
@@ -33,6 +34,7 @@ class UnreadableMessage(ValueError):
 class Alert:
     """A message as told. An attribute that it does not have is empty: a live model has few.
 
+    renotified: true where it was told before that it fires.
     told_at: when SNS took it, UTC, the same in every delivery; None where nothing says so.
     """
 
@@ -47,6 +49,7 @@ class Alert:
     cohort_kind: str = ""
     cohort: str = ""
     alert_id: str = ""
+    renotified: str = ""
     message_id: str = ""
 
     def as_json(self) -> dict[str, str | None]:

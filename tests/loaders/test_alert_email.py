@@ -58,7 +58,7 @@ def test_the_template_is_what_ses_takes_and_names_variables_alone() -> None:
     for part, text in CONTENT.items():
         assert text.count("{{") == text.count("}}") == len(re.findall(r"\{\{\w+\}\}", text)), part
     # what an alert is known by stands in the text and in the HTML
-    told = {"text", *ATTRIBUTES} - {"update_type", "message_id"}
+    told = {"text", *ATTRIBUTES} - {"update_type", "renotified", "message_id"}
     assert told <= variables(CONTENT["Text"])
     assert {f"{name}_html" for name in told} <= variables(CONTENT["Html"])
 

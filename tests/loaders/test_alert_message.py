@@ -21,6 +21,7 @@ from loaders.alerts.message import (
     alert_of_message,
     alerts_of_event,
 )
+from loaders.incidents import RENOTIFIED
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 TOLD_AT = datetime(2026, 1, 31, 18, 7, 0, 250_000, UTC)
@@ -151,5 +152,5 @@ def test_a_time_that_cannot_be_read_is_unknown(at: Any) -> None:
 def test_the_attributes_are_those_that_the_model_tells_and_the_publisher_adds() -> None:
     declared = yaml.safe_load((PROJECT_ROOT / "models/gold/qos/alerts.yml").read_text())
     sink = declared["models"][0]["config"]["sink"]["sns"]
-    assert (*sink["attributes"], "message_id") == ATTRIBUTES
+    assert (*sink["attributes"], *RENOTIFIED, "message_id") == ATTRIBUTES
     assert len(ATTRIBUTES) <= 10  # more, and SNS drops raw deliveries

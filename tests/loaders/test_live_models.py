@@ -142,6 +142,23 @@ def test_other_models_are_left_out() -> None:
             "m: sink.sns names {nope}, which is no column of the model; there are k, n, w",
         ),
         (
+            {"sink": {"sns": {"topic": "t", "idempotency_key": ["w"], "incident": {"by": ["k"]}}}},
+            "m: sink: sns.incident: names 'k', which is none of the attributes",
+        ),
+        (
+            {
+                "sink": {
+                    "sns": {
+                        "topic": "t",
+                        "idempotency_key": ["w"],
+                        "attributes": dict.fromkeys(list(TEN)[:9], ""),
+                        "incident": {"by": []},
+                    }
+                }
+            },
+            "m: sink: sns.incident: needs one of the 9 attributes, renotified",
+        ),
+        (
             {"sink": {"sns": {"idempotency_key": ["w"], "topic": "t", "attributes": TEN}}},
             "m: sink: sns.attributes: Dictionary should have at most 9 items",
         ),

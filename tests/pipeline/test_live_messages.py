@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from subscriber import Subscriber
 
 from loaders import publish
 from loaders.compaction import SMALL_FILES, surplus_files
+from loaders.live_models import IncidentSettings
 from loaders.outbox import (
     DELIVERIES,
     OUTBOX,
@@ -92,6 +94,26 @@ def test_a_replayed_batch_puts_nothing_into_the_outbox_again(live: LiveProject, 
     assert said == [(0, 1, 0), (1, 2, 1), (1, 2, 0)]
     (waiting,) = pending_messages(spark)
     assert waiting.message_id == message_id("error_share", ["2026-01-01 00:01:00"])
+
+
+def test_windows_of_one_incident_are_told_when_it_begins_and_after_a_cool_down(
+    live: LiveProject, spark: Any
+) -> None:
+    model = live.models(topic="nobody")["error_share"]
+    assert model.sink
+    sink = model.sink.model_copy(update={"incident": IncidentSettings(by=())})
+    live.deliver([event(1)])  # what is there at the start is history
+    with live.streaming(replace(model, sink=sink)) as done:
+        done()
+        for minute in (1, 3, 5):
+            for second in (60 * minute, 60 * minute + 1):
+                live.deliver([event(second, "ERROR"), event(second + 60, "ERROR")])
+            done()
+            if minute == 3:
+                spark.sql(f"update {OUTBOX} set created_at = created_at - interval 1 hour")
+    told = {message.message_id for message in pending_messages(spark)}
+    starts = ("2026-01-01 00:01:00", "2026-01-01 00:05:00")
+    assert told == {message_id("error_share", [start]) for start in starts}
 
 
 def test_what_aws_refuses_for_good_is_kept_as_a_dead_letter(
