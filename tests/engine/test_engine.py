@@ -15,7 +15,16 @@ import pytest
 from loaders import engine
 from loaders.dbt_project import BuildError, Result
 from loaders.destinations import destination_of
-from loaders.engine import EngineError, Models, feed_tasks, make_ready, put_news, root_to_itself
+from loaders.engine import (
+    Engine,
+    EngineError,
+    Models,
+    Root,
+    feed_tasks,
+    make_ready,
+    put_news,
+    root_to_itself,
+)
 from loaders.feeds import read_feeds
 from loaders.session import ConfigurationError
 from loaders.tasks import Supervisor, TaskStatus
@@ -256,3 +265,43 @@ def test_a_model_that_cannot_tell_keeps_back_no_other(monkeypatch: pytest.Monkey
         put_news(publisher, [bad, good])
     assert publisher.has_mail
     assert put_news(publisher, [good]) == "2 messages"
+
+
+def test_feeds_with_a_topic_are_watched_for_silence_and_what_is_told_is_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    watched: list[str] = []
+    started: dict[str, Any] = {}
+
+    class PlayedWatch:
+        def __init__(self, session: Any, root: Path, feeds: Any, since: Any) -> None:
+            watched.extend(feed.name for feed in feeds)
+
+        def look(self, now: Any) -> int:
+            return 1
+
+    monkeypatch.setattr(engine, "SilenceWatch", PlayedWatch)
+    monkeypatch.setattr(engine, "Scoring", lambda *_: SimpleNamespace(step=None))
+    monkeypatch.setattr(
+        Supervisor, "start", lambda _, tasks: started.update((task.name, task) for task in tasks)
+    )
+
+    def start_steps() -> None:
+        feeds = list(read_feeds().values())
+        parts = Engine(Root(tmp_path, 0, 0, lambda _: None), feeds, *3 * [lambda _: None])
+        parts._spark = SimpleNamespace(newSession=lambda: None)
+        parts.cycles = SimpleNamespace(check=None)
+        parts._start_steps()
+
+    monkeypatch.delenv("QOS_ALERTS_TOPIC", raising=False)
+    start_steps()
+    assert "cycle" in started
+    assert not {"silence", "publish"} & started.keys()
+
+    monkeypatch.setenv("QOS_ALERTS_TOPIC", "alerts")
+    start_steps()
+    assert set(watched) == {"player_events", "cdn_logs"}
+    publisher = started["publish"]._deed.__self__
+    publisher._has_mail.clear()
+    assert started["silence"]._deed() == "1 messages"
+    assert publisher._has_mail.is_set()
