@@ -191,6 +191,26 @@ def erase_in_lake(
 # ---- looking
 
 
+def held_in_lake(
+    root: Path, player: str, say: Callable[[str], None] = lambda _: None
+) -> dict[str, list[dict[str, Any]]]:
+    """Table → the rows that have a player's pseudonym, of those with any; starts no Spark.
+
+    Raises:
+        ConfigurationError: `player` is no pseudonym.
+    """
+    require_pseudonyms([player])
+    tables = holders(root)
+    say(f"looking through {len(tables)} tables")
+    found = {}
+    for table in tables:
+        dataset = DeltaTable(table.folder).to_pyarrow_dataset()
+        if rows := dataset.to_table(filter=_condition(table, [player])).to_pylist():
+            say(f"{table.name}: {len(rows):,} rows")
+            found[table.name] = rows
+    return found
+
+
 def _remnants(tables: Iterable[Holder], words: list[str]) -> dict[str, tuple[Holder, Traces]]:
     """The tables that say something of players besides their rows, and where."""
     with ThreadPoolExecutor() as pool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from loaders.vault.store import Access, Vault
 
 EXIT_FOUND = 1
+# A player_id of the lake that begins with a dash, as one in 64 does.
+_DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{21}")
+
+
+class _OfPlayers(click.Command):
+    """A command that takes no such player_id for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ids = [arg for arg in args if _DASHED_ID.fullmatch(arg)]
+        others = [arg for arg in args if arg not in ids]
+        return super().parse_args(ctx, [*others, "--", *ids] if ids else others)
 
 
 @click.group()
@@ -52,7 +64,7 @@ a_reason = click.option(
 _player = click.argument("player")
 
 
-@vault.command()
+@vault.command(cls=_OfPlayers)
 @_player
 @a_reason
 def show(player: str, reason: str) -> None:
@@ -62,15 +74,28 @@ def show(player: str, reason: str) -> None:
             click.echo(f"{field}: {printable(value)}")
 
 
-@vault.command()
+@vault.command(cls=_OfPlayers)
 @_player
 @a_reason
-def export(player: str, reason: str) -> None:
-    """Write what is held of PLAYER as JSON, with the event each value came from."""
+@click.option("--vault-only", is_flag=True, help="Leave out the rows of the lake.")
+def export(player: str, reason: str, *, vault_only: bool) -> None:
+    """Write all that is held of PLAYER as JSON: personal data, and the rows of the lake.
+
+    Each value of the vault comes with the event that said it; the lake under LAKEHOUSE_ROOT is
+    table by table, and may be in use.
+    """
+    from loaders.erasure import held_in_lake
+    from loaders.vault.store import NoSuchPlayer
+
     with opened_vault(reason) as (store, access):
         player_id = _id_of(store, player)
-        held, quarantined = store.export(player_id, access)
-    document = {
+        try:
+            held, quarantined = store.export(player_id, access)
+        except NoSuchPlayer:  # one who has told nothing of themselves may have played
+            if vault_only:
+                raise
+            held, quarantined = {}, []
+    exported = {
         "player_id": player_id,
         "personal_data": held,
         "quarantined": [
@@ -82,10 +107,22 @@ def export(player: str, reason: str) -> None:
             for event in quarantined
         ],
     }
-    click.echo(json.dumps(document, indent=2))
+    if not vault_only:
+        lake = held_in_lake(lakehouse_root(), player_id, partial(click.echo, err=True))
+        if not held and not quarantined and not lake:
+            raise ConfigurationError(f"neither vault nor lake has anything of player {player_id}")
+        exported["lake"] = lake
+    click.echo(json.dumps(exported, indent=2, default=_in_json))
 
 
-@vault.command()
+def _in_json(value: Any) -> str:
+    """Times, dates and decimals of tables as text; bytes too, what is no UTF-8 as its escapes."""
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+@vault.command(cls=_OfPlayers)
 @click.argument("players", metavar="PLAYER...", nargs=-1, required=True)
 @a_reason
 @click.option("--vault-only", is_flag=True, help="Leave the lake as it is.")

@@ -12,6 +12,7 @@ from loaders.erasure import (
     Holder,
     _has_rows,
     _objects,
+    held_in_lake,
     holders,
     new_pseudonym,
     require_pseudonyms,
@@ -67,6 +68,21 @@ def test_a_player_is_found_in_any_of_the_columns_and_with_the_objects(root: Path
         "bronze.quarantine": {("b", "k3")},
         "silver.game_guild_action": set(),
     }
+
+
+def test_all_rows_of_a_player_are_held_of_them_and_no_others(root: Path) -> None:
+    of_login = {"data": f'{{"player_id":"{PLAYER}"}}', "_bucket": "b", "_key": "k1"}
+    raw = b"\xff" + PLAYER.encode()
+    said: list[str] = []
+    assert held_in_lake(root, PLAYER, said.append) == {
+        "bronze.game_login": [of_login, of_login],
+        "bronze.quarantine": [{"raw": raw, "reason": "r", "container": "b", "item": "k3"}],
+        "silver.game_guild_action": [{"player_id": None, "target_player_id": PLAYER, "n": 2}],
+    }
+    assert said[0] == "looking through 3 tables"
+    assert held_in_lake(root, new_pseudonym()) == {}
+    with pytest.raises(ConfigurationError, match="no player_id"):
+        held_in_lake(root, "player")
 
 
 def test_the_statement_touches_rows_of_the_players_alone() -> None:

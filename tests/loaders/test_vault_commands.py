@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,7 @@ def test_a_player_is_shown_exported_and_erased_by_either_name(store: Vault) -> N
             }
         },
         "quarantined": [],
+        "lake": {},
     }
     certificate = json.loads(call("erase", "north/u-17", "--yes", *why))
     (player,) = certificate["players"]
@@ -183,6 +186,58 @@ def test_a_file_that_is_locked_or_no_vault_ends_in_a_line(
         call("show", "player", "--reason", "ticket 17")
 
 
+def test_an_export_has_the_rows_of_the_lake_and_of_who_is_in_the_lake_alone(
+    store: Vault, tmp_path: Path
+) -> None:
+    def in_table(name: str, **columns: list) -> None:
+        write_deltalake(tmp_path / "lakehouse" / "warehouse" / name, pa.table(columns))
+
+    player, other = (pseudonym_of(store.pseudonym_key(), "north", f"u-{n}") for n in (17, 18))
+    at = datetime(2026, 3, 1, 10, tzinfo=UTC)
+    in_table(
+        "gold.db/player_profile",
+        player_id=[player, other],
+        profile_date=[date(2026, 3, 2)] * 2,
+        share=[0.5, None],
+    )
+    in_table(
+        "silver.db/game_login",
+        player_id=[player, other],
+        event_at=[at, at],
+        price=[Decimal("1.50"), None],
+        flags=[["clock_wrong"], []],
+    )
+    in_table("bronze.db/quarantine", raw=[b"\xff" + player.encode(), b"{"])
+    lake = {
+        "bronze.quarantine": [{"raw": f"\\xff{player}"}],
+        "silver.game_login": [
+            {
+                "player_id": player,
+                "event_at": "2026-03-01T10:00:00+00:00",
+                "price": "1.50",
+                "flags": ["clock_wrong"],
+            }
+        ],
+        "gold.player_profile": [{"player_id": player, "profile_date": "2026-03-02", "share": 0.5}],
+    }
+    why = ("--reason", "ticket 17")
+    nothing_told = {"player_id": player, "personal_data": {}, "quarantined": []}
+    assert json.loads(call("export", "north/u-17", *why)) == nothing_told | {"lake": lake}
+    with pytest.raises(ConfigurationError, match="the vault has nothing of player"):
+        call("export", "north/u-17", "--vault-only", *why)
+    with pytest.raises(ConfigurationError, match="neither vault nor lake has anything of player"):
+        call("export", "north/u-19", *why)
+
+    store.put([PersonalValues(player, "e-1", 1_700_000_000.0, {"email": "ada@example.com"})])
+    exported = json.loads(call("export", "north/u-17", *why))
+    assert exported["personal_data"]["email"]["value"] == "ada@example.com"
+    assert exported.pop("lake") == lake
+    assert json.loads(call("export", "north/u-17", "--vault-only", *why)) == exported
+    assert [json.loads(line)["action"] for line in call("audit").splitlines()] == ["export"] * 5 + [
+        "audit"
+    ]
+
+
 NOTHING_IN_THE_LAKE = {"tables": {}, "objects_rewritten": 0, "versions_deleted": 0, "left": {}}
 
 
@@ -281,6 +336,13 @@ def test_an_erasure_that_was_cut_short_goes_on_with_the_same_pseudonym_and_a_lat
     assert first == second
     assert first.keys() == third.keys()
     assert first != third
+
+
+def test_a_player_id_that_begins_with_a_dash_is_no_option(store: Vault) -> None:
+    player = "-" + "Ab_0-" * 4 + "x"
+    store.put([PersonalValues(player, "e-1", 1_700_000_000.0, {"email": "ada@example.com"})])
+    assert call("show", player, "--reason", "ticket 17") == "email: ada@example.com\n"
+    assert json.loads(call("erase", player, "--yes", "--reason", "x"))["players"]
 
 
 def test_a_word_that_is_no_pseudonym_is_refused_before_anything_is_erased(store: Vault) -> None:
