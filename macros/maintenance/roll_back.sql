@@ -5,7 +5,7 @@
     run. `loaders backfill` then loads the objects of after that time again.
 
     The books of the loaders decide: a batch that they did not have by then is undone whole, wherever
-    its commits stand. -#}
+    its commits stand. Tables of models go back to before that batch was begun. -#}
 {%- macro roll_back(feed=none, timestamp=none, confirm=false) -%}
     {%- set feeds = bronze_feeds() -%}
     {%- set own = feeds | selectattr('name', 'equalto', feed) | list -%}
@@ -21,21 +21,12 @@
     {%- for name in ['ledger', 'quarantine'] -%}
         {%- do books.append(api.Relation.create(schema='bronze', identifier=name)) -%}
     {%- endfor -%}
-    {%- set steps = [] -%}
-    {%- for relation in bronze + books + incremental_below(bronze) -%}
-        {%- set history = run_query('describe history ' ~ relation).rows -%}
-        {%- set goal = version_at(history, timestamp) -%}
-        {%- if goal == -1 and history[-1]['version'] | int > 0 -%}
-            {{- refuse(
-                relation ~ ' has no version as old as ' ~ timestamp ~ ' UTC any more, only from '
-                ~ utc_text(history[-1]['timestamp']) ~ ' UTC on'
-            ) -}}
-        {%- endif -%}
-        {%- set undone = history[0]['version'] | int - goal -%}
-        {%- if undone > 0 -%}
-            {%- do steps.append({'relation': relation, 'goal': goal, 'undone': undone}) -%}
-        {%- endif -%}
-    {%- endfor -%}
+    {%- set loaded = goals_at(bronze + books, timestamp) -%}
+    {%- set last_batch = last_batch_at(books[0], feed, timestamp) -%}
+    {#- Models may have read what a batch had written by then that goes whole. -#}
+    {%- set begun = begun_at(loaded | rejectattr('relation', 'in', books) | list, last_batch) -%}
+    {%- set built = goals_at(incremental_below(bronze), begun or timestamp) -%}
+    {%- set steps = (loaded + built) | selectattr('undone', 'gt', 0) | list -%}
     {%- do log('Going back to ' ~ timestamp ~ ' UTC undoes', info=true) -%}
     {%- set rows = [] -%}
     {%- for step in steps -%}
@@ -48,8 +39,8 @@
         {{- return('') -}}
     {%- endif -%}
 
-    {#- Every goal is a matter of time: cut short, it is done again and comes to the same. -#}
-    {%- set last_batch = last_batch_at(books[0], feed, timestamp) -%}
+    {#- A batch reaches its bronze tables first, then quarantine, the ledger last.
+        Every goal is a matter of time: cut short, it is done again and comes to the same. -#}
     {%- for step in steps if step.relation not in books -%}
         {%- if step.goal == -1 -%}
             {%- do run_query('delete from ' ~ step.relation) -%}
@@ -62,8 +53,8 @@
     {%- for relation in bronze -%}
         {%- do run_query('delete from ' ~ relation ~ ' where _batch_id > ' ~ last_batch) -%}
     {%- endfor -%}
+    {%- set of_feed = 'feed = ' ~ sql_string(feed) -%}
     {%- for step in steps if step.relation in books -%}
-        {%- set of_feed = 'feed = ' ~ sql_string(feed) -%}
         {%- if step.goal == -1 -%}
             {%- do run_query('delete from ' ~ step.relation ~ ' where ' ~ of_feed) -%}
         {%- else -%}
@@ -73,6 +64,9 @@
             ) -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- do run_query(
+        'delete from ' ~ books[1] ~ ' where ' ~ of_feed ~ ' and batch_id > ' ~ last_batch
+    ) -%}
     {%- do log(
         'Done. Now load again what came since: python -m loaders backfill ' ~ feed
         ~ ' s3://…, then dbt run', info=true

@@ -2,82 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from deltalake import DeltaTable
+from game_sender import CONTRACT, TABLES, Sender, game_sender, in_bronze, table_of
 
 from demo.games import Plan, Simulation
 from loaders import bronze
 from loaders.bronze import BatchReport
 from loaders.destinations import GameTables
-from loaders.feeds import S3SqsFeed
-from loaders.games.contract import UNKNOWN_TABLE, game_contract
+from loaders.games.contract import UNKNOWN_TABLE
 from loaders.games.separation import Separated, Separator
 from loaders.run import run_once
 from loaders.vault.scan import Place, scan_tables
 
-CONTRACT = game_contract()
-TABLES = [*(event.table for event in CONTRACT.events), UNKNOWN_TABLE]
-
-
-@dataclass
-class Sender:
-    """A bucket that announces its objects through a topic to a queue, and what was put there.
-
-    sent: table → records, as the specification sorts them, each as often as it was sent.
-    """
-
-    bucket: str
-    queue_url: str
-    s3: Any
-    sent: dict[str, Counter[str]] = field(default_factory=dict)
-
-    def put(self, events: list[dict[str, Any]], after: bytes = b"") -> None:
-        """An object as Firehose writes it; `after` follows the events."""
-        records = [json.dumps(event) for event in events]
-        key = f"games/2026/03/01/00/{uuid.uuid4()}.gz"
-        body = gzip.compress("".join(records).encode() + after)
-        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
-        for event, record in zip(events, records, strict=True):
-            self.sent.setdefault(table_of(event), Counter())[record] += 1
-
-
-def table_of(event: dict[str, Any]) -> str:
-    """Plainly."""
-    for known in CONTRACT.events:
-        if event.get("event_type") == known.name:
-            version = event.get("event_version")
-            if type(version) is int and 1 <= version <= known.version:
-                return f"game_{known.name}"
-    return UNKNOWN_TABLE
-
 
 @pytest.fixture(scope="module")
 def sender(aws: Any, shared_lakehouse: Path) -> Iterator[Sender]:
-    s3, sns, sqs = (boto3.client(name) for name in ("s3", "sns", "sqs"))
-    name = f"games-{uuid.uuid4().hex[:8]}"
-    s3.create_bucket(Bucket=name)
-    topic = sns.create_topic(Name=name)["TopicArn"]
-    queue_url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"])
-    s3.put_bucket_notification_configuration(
-        Bucket=name,
-        NotificationConfiguration={
-            "TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]
-        },
-    )
-    yield Sender(name, queue_url, s3)
-    sqs.delete_queue(QueueUrl=queue_url)
+    with game_sender() as sender:
+        yield sender
 
 
 @pytest.fixture(scope="module")
@@ -98,26 +45,8 @@ def played() -> list[dict[str, Any]]:
 
 
 def load(spark: Any, sender: Sender) -> tuple[list[BatchReport], dict[str, str]]:
-    feed = S3SqsFeed(
-        name="game_events",
-        table=UNKNOWN_TABLE,
-        table_per="game_event",
-        queue_url=sender.queue_url,
-        description="events",
-    )
     reports: list[BatchReport] = []
-    return reports, run_once(spark, [feed], reports.append)
-
-
-def in_bronze(root: Path) -> dict[str, Counter[str]]:
-    """Read without Spark, which takes seconds to plan so many tables."""
-    found = {}
-    for table in TABLES:
-        path = root / "warehouse" / "bronze.db" / table
-        if path.exists():
-            column = DeltaTable(path).to_pyarrow_table(columns=["data"])["data"]
-            found[table] = Counter(column.to_pylist())
-    return found
+    return reports, run_once(spark, [sender.feed], reports.append)
 
 
 def newest_commits(root: Path) -> dict[str, str]:
