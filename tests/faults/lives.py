@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ Place = tuple[str, str, int, bytes]
 
 
 LISTED, ANNOUNCED, EVENTS = FEEDS = ("listed", "announced", "events")
+# Of the announced feed: two types of event that loader_process.py knows, and one unknown to it.
+GAME_TABLES = ("game_app_install", "game_player_registered", "game_unknown")
 
 
 class Kill(NamedTuple):
@@ -54,6 +57,7 @@ class Sender:
         self.listed: dict[str, bytes] = {}
         self._awaited: dict[str, bytes] = {}  # announced, and not there yet
         self._sent = 0
+        self._types = cycle(table.removeprefix("game_") for table in GAME_TABLES)
         self._s3, self._sqs = boto3.client("s3"), boto3.client("sqs")
         self._kinesis = boto3.client("kinesis", endpoint_url=kinesis_url)
         self._create()
@@ -97,7 +101,9 @@ class Sender:
             feeds["listed"]["max_files_per_trigger"] = 2
             feeds["announced"]["max_files_per_trigger"] = 2
             feeds["events"]["max_records_per_trigger"] = 3
-        entries = {name: {**feed, **described, "table": name} for name, feed in feeds.items()}
+        tables = {name: {"table": name} for name in feeds}
+        tables["announced"] = {"table": "game_unknown", "table_per": "game_event"}
+        entries = {name: {**feed, **described, **tables[name]} for name, feed in feeds.items()}
         path = self.root / "feeds.yml"
         path.write_text(yaml.safe_dump({"feeds": entries}))
         return path
@@ -106,10 +112,10 @@ class Sender:
         """Something for every feed, with broken records, a repeated and an unreadable message."""
         self._put("listed", [self._record(), b'{"broken":', self._record()])
         self._put("listed", [self._record()])
-        key = self._put("announced", [self._record(), self._record(), b"\xff\xfe"])
-        self._put("announced", [self._record()])
+        key = self._put("announced", [self._event(), self._event(), b"\xff\xfe"])
+        self._put("announced", [self._event()])
         self._announce_again(key)
-        self._announce_ahead([self._record(), b'{"broken":', self._record()])
+        self._announce_ahead([self._event(), b'{"broken":', self._event()])
         unreadable = f"no notification, {self._number()}"
         message = self._sqs.send_message(QueueUrl=self.queue_url, MessageBody=unreadable)
         self.quarantined["announced", message["MessageId"], 0, unreadable.encode()] += 1
@@ -123,6 +129,11 @@ class Sender:
         number = self._number()
         # Spaces and digits that a parser would not give back.
         return f'{{"n":  {number}, "x": 1.{number % 10}0}}'.encode()
+
+    def _event(self) -> bytes:
+        """Of another type than the one before."""
+        event = f', "event_type": "{next(self._types)}", "event_version": 1}}'
+        return self._record().removesuffix(b"}") + event.encode()
 
     def _put(self, feed: str, records: list[bytes]) -> str:
         key, body = self._expect(feed, records)
@@ -202,8 +213,9 @@ class Sender:
 
     def in_bronze(self) -> Counter[Place]:
         found: Counter[Place] = Counter()
-        for feed in ("listed", "announced"):
-            for row in self._rows(feed):
+        of_objects = [("listed", "listed"), *(("announced", table) for table in GAME_TABLES)]
+        for feed, table in of_objects:
+            for row in self._rows(table):
                 found[feed, row["_key"], row["_ordinal"], row["data"].encode()] += 1
         for row in self._rows("events"):
             found["events", "", 0, row["data"].encode()] += 1

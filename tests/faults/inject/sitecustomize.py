@@ -10,14 +10,17 @@ import functools
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from threading import Lock
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 # Messages of a killed loader come back when this has passed.
 VISIBILITY_SECONDS = 5
+BETWEEN_TABLES = "between the commits of tables"
 
 
 def _kill() -> None:
@@ -88,8 +91,26 @@ def _half_read(kind: str) -> Callable[..., Any]:
 
 
 def _appended(inner: Any, rows: Any, name: str, **options: Any) -> None:
-    around = _around(f"{{}} the commit of {name.removeprefix('bronze.')}")
-    around(inner, rows, name, **options)
+    table = name.removeprefix("bronze.")
+    if not table.startswith("game_"):
+        _around(f"{{}} the commit of {table}")(inner, rows, name, **options)
+    elif _countdown.step.endswith(BETWEEN_TABLES):
+        with _one_table:  # else none is surely committed while another is not
+            if _committed["tables"]:
+                _countdown.reach(BETWEEN_TABLES)
+            inner(rows, name, **options)
+            _committed["tables"] += 1
+    else:
+        _around("{} the commit of a table")(inner, rows, name, **options)
+
+
+# Of the batch that is being appended.
+_one_table, _committed = Lock(), Counter()
+
+
+def _routed(inner: Any, *arguments: Any) -> None:
+    _committed.clear()
+    inner(*arguments)
 
 
 def _around(step: str) -> Callable[..., Any]:
@@ -133,6 +154,10 @@ def _patch_bronze(module: Any) -> None:
     _wrap(module, "append", _appended)
 
 
+def _patch_destinations(module: Any) -> None:
+    _wrap(module.GameTables, "append", _routed)
+
+
 def _patch_discovery(module: Any) -> None:
     module.VISIBILITY_SECONDS = VISIBILITY_SECONDS
     _wrap(module.Notifications, "_receive", _received)
@@ -169,6 +194,7 @@ def _patch_kinesis(module: Any) -> None:
 
 _PATCHES = {
     "loaders.bronze": _patch_bronze,
+    "loaders.destinations": _patch_destinations,
     "loaders.replay": _patch_replay,
     "loaders.sources.discovery": _patch_discovery,
     "loaders.sources.object_state": _patch_state,
