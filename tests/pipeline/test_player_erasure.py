@@ -31,7 +31,7 @@ from loaders.games.separation import Separated, Separator
 from loaders.run import kind_of_feed, run_once
 from loaders.vault.envelope import pseudonym_of
 
-MODELS = ("+players_daily", "game_sessions", "game_guild_action")
+MODELS = ("+player_profile", "game_sessions", "game_guild_action")
 # Few tables to write: enough for these models.
 TYPES = frozenset({"guild_action", "login", "match_end", "session_end"})
 KEY = secrets.token_bytes(32)
@@ -280,7 +280,8 @@ def test_it_says_how_much_was_changed(root: Path, story: Story) -> None:
     }
     assert story.changed == {name: count for name, count in of_them.items() if count}
     assert story.changed["bronze.quarantine"] == story.changed["bronze.game_unknown"] == 1
-    assert {name.partition(".")[0] for name in story.changed} == {"bronze", "silver"}
+    assert {name.partition(".")[0] for name in story.changed} == {"bronze", "silver", "gold"}
+    assert story.changed["gold.player_profile"] > 0
     # the run after it had nothing of this left to do
     assert story.done == LakeErasure()
 
@@ -306,7 +307,8 @@ def test_a_full_refresh_gives_the_same_tables(
     dbt: Callable[..., Any], root: Path, story: Story
 ) -> None:
     before = rows_of(root)
-    dbt("run", "--full-refresh", "--select", "game_player_days", "players_daily", "game_sessions")
+    rebuilt = ("game_player_days", "players_daily", "player_profile", "game_sessions")
+    dbt("run", "--full-refresh", "--select", *rebuilt)
     assert rows_of(root) == before
 
 
