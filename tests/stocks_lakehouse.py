@@ -91,6 +91,11 @@ class StocksLakehouse:
     def versions(self) -> dict[str, int]:
         return {name: self.table(name).version() for name in TABLES}
 
+    def commits(self, name: str, after: int) -> list[dict[str, Any]]:
+        """What `describe history` says of the versions after one, newest first."""
+        history = self.spark.sql(f"describe history {name}").where(f"version > {after}")
+        return [row.asDict() for row in history.collect()]
+
     def contents(self) -> dict[str, Counter[str]]:
         """Every row of every table, in all columns."""
         return {

@@ -7,8 +7,11 @@ delivered again. So one series of dbt runs tries all three.
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,14 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stocks_lakehouse import FUNDAMENTALS, PRICES, LandedObject, StocksLakehouse
+from stocks_lakehouse import FUNDAMENTALS, PRICES, TABLES, LandedObject, StocksLakehouse
 from stocks_reference import Split, last_deliveries, trailing, with_fundamentals
+
+from loaders.bronze import BatchReport, ensure_tables
+from loaders.destinations import destination_of
+from loaders.feeds import CloudFilesFeed, Feed
+from loaders.run import kind_of_feed, run_once
 
 SEED = 147
 COMPANIES = ("ONE", "TWO", "SIX")
 BATCHES = 3
 # Bronze numbers the batches of each table for itself.
 FIRST_BATCH = {PRICES: 0, FUNDAMENTALS: 10}
+FEEDS = {"stocks_daily_prices": PRICES, "stocks_fundamentals": FUNDAMENTALS}
 SESSIONS = [date(2004, 5, 3) + timedelta(weeks=week) for week in range(60)]
 QUARTERS = [(year, quarter) for year in (2003, 2004) for quarter in (1, 2, 3, 4)] + [(2005, 1)]
 SPLITS: list[Split] = [
@@ -243,13 +252,25 @@ class State:
 
 
 @dataclass
+class Redelivery:
+    """What a loader made of all objects together, and what stood in the tables after a run."""
+
+    loaded: list[BatchReport]
+    state: State
+    commits: dict[str, list[str]]
+
+
+@dataclass
 class Runs:
-    """The states after each batch, after a run with nothing new, after a full refresh."""
+    """The states after each batch, after a run with nothing new, after a full refresh; then all
+    objects come again, under new keys and under the same."""
 
     delivered: dict[str, list[Objects]]
     after_batch: list[State]
     idle: State
     rebuilt: State
+    under_new_keys: Redelivery
+    under_the_same_keys: Redelivery
 
     def until(self, table: str, batch: int) -> Objects:
         return [item for part in self.delivered[table][: batch + 1] for item in part]
@@ -283,7 +304,48 @@ def runs(spark: Any, dbt: Callable[..., Any], root: Path) -> Runs:
         for table, first in FIRST_BATCH.items():
             stocks.deliver(table, first + batch, delivered[table][batch])
         after_batch.append(state())
-    return Runs(delivered, after_batch, idle=state(), rebuilt=state("--full-refresh"))
+    idle, rebuilt = state(), state("--full-refresh")
+    feeds = [write_feed(root / "again", name, delivered[table]) for name, table in FEEDS.items()]
+    for feed in feeds:
+        ensure_tables(spark, destination_of(feed), kind_of_feed(feed))
+        spark.sql(BOOKED.format(feed=feed.name, table=feed.table))
+
+    def redelivery(before: State) -> Redelivery:
+        shutil.rmtree(root / "checkpoints", ignore_errors=True)
+        reports: list[BatchReport] = []
+        assert run_once(spark, feeds, reports.append) == {}
+        after = state()
+        commits = {
+            table: [commit["operation"] for commit in stocks.commits(table, before.versions[table])]
+            for table in TABLES
+        }
+        return Redelivery(reports, after, commits)
+
+    first = redelivery(rebuilt)
+    return Runs(delivered, after_batch, idle, rebuilt, first, redelivery(first.state))
+
+
+# The books of what came without a loader: what it loads is numbered after them.
+BOOKED = """
+    insert into bronze.ledger
+    select
+        '{feed}', _batch_id, _bucket, _key, _version, null, max(_modified_at), count(*), count(*),
+        0, 0, null, null, 'by hand', max(_ingested_at)
+    from bronze.{table}
+    group by _batch_id, _bucket, _key, _version
+"""
+
+
+def write_feed(folder: Path, name: str, batches: list[Objects]) -> Feed:
+    """Every object as a file that was modified when the object was; a feed of them."""
+    for item in (item for batch in batches for item in batch):
+        file = folder / name / item.key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(json.dumps(record) for record in item.records))
+        os.utime(file, times=(item.modified_at.timestamp(),) * 2)
+    return CloudFilesFeed(
+        name=name, location=str(folder / name), table=FEEDS[name], description="all of it again"
+    )
 
 
 def close_to(found: Any, expected: Any) -> bool:
@@ -413,6 +475,41 @@ def test_incremental_equals_full_refresh_in_every_column(runs: Runs) -> None:
 
 def test_a_run_with_nothing_new_leaves_every_table_at_its_version(runs: Runs) -> None:
     assert runs.idle.versions == runs.after_batch[-1].versions
+
+
+def told(state: State) -> dict[str, Counter[str]]:
+    """Every row of every table, without the columns that say in which object and batch it came."""
+    return {
+        table: Counter(
+            json.dumps({name: value for name, value in row.items() if not name.startswith("_")})
+            for row in map(json.loads, rows.elements())
+        )
+        for table, rows in state.contents.items()
+    }
+
+
+def test_all_objects_again_under_new_keys_cost_one_merge_a_table_and_change_no_row(
+    runs: Runs,
+) -> None:
+    again = runs.under_new_keys
+    assert sum(report.kept for report in again.loaded) > 500
+    assert sum(report.duplicates for report in again.loaded) == 0
+    assert told(again.state) == told(runs.rebuilt)
+    over_budget = {
+        table: commits for table, commits in again.commits.items() if commits not in ([], ["MERGE"])
+    }
+    assert over_budget == {}
+    # what says where a row came from is new: so a run had something to do
+    assert again.commits["silver.stocks_daily_prices"] == ["MERGE"]
+
+
+def test_all_objects_again_under_the_same_keys_write_no_version_of_any_table(runs: Runs) -> None:
+    again = runs.under_the_same_keys
+    assert {report.feed for report in again.loaded} == FEEDS.keys()
+    assert sum(report.kept for report in again.loaded) == 0
+    assert sum(report.duplicates for report in again.loaded) > 500
+    assert again.state.contents == runs.under_new_keys.state.contents
+    assert again.commits == {table: [] for table in TABLES}
 
 
 def test_the_models_hold_to_their_unit_tests(runs: Runs, dbt: Any) -> None:
