@@ -1,10 +1,15 @@
-"""The data tests on bronze pass on a sound lakehouse and find each kind of violation."""
+"""The data tests of conservation pass on a sound lakehouse and find each kind of violation."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stocks_lakehouse import PRICES, LandedObject, StocksLakehouse
+from video_lakehouse import append_events, create_tables
+
+from demo.video.simulator import PlayerEvent
 from loaders.feeds import read_feeds
 from loaders.replay import replay
 
@@ -79,3 +84,73 @@ def test_conservation_holds_on_sound_rows_and_each_violation_is_found(
     deliver(spark, "stocksFundamentals", [(5, "unannounced", 0), (6, "a", 0)])
     deliver(spark, "quarantine", [(filings, 7, "unannounced", 0, "7B")])
     assert failures(dbt) == {CONSERVED: 3, LEDGER: 3, PROVENANCE: 2, QUARANTINE: 2}
+
+
+def problems(spark: Any, dbt: Any, model: str) -> set[tuple[str, str]]:
+    """What `conserves_records` says of a model of silver."""
+    outcome = dbt("test", "--select", f"{model},test_name:conserves_records", expect_failure=True)
+    assert outcome.exception is None, outcome.exception
+    (result,) = (each for each in outcome.result.results if each.node.resource_type == "test")
+    found = {tuple(row) for row in spark.sql(result.node.compiled_code).collect()}
+    assert len(found) == result.failures, result.message
+    return found
+
+
+def test_each_record_that_is_lost_or_made_up_on_the_way_to_silver_is_found(
+    lakehouse: Path, spark: Any, dbt: Any
+) -> None:
+    stocks = StocksLakehouse(spark, dbt, lakehouse)
+    silver, view = "silver.stocks_daily_prices", "silver.stocks_daily_prices_parsed"
+
+    def deliver_bars(batch_id: int, *days: str) -> None:
+        bars = [{"ticker": "A", "price_date": f"2024-01-{day}", "close": 1} for day in days]
+        records = (*bars, {"price_date": "2024-01-02", "close": 1})  # the last is unfit
+        written = datetime(2024, 1, 20, tzinfo=UTC)
+        stocks.deliver(PRICES, batch_id, [LandedObject(f"{batch_id}", written, records)])
+
+    def found() -> set[tuple[str, str]]:
+        return problems(spark, dbt, "stocks_daily_prices")
+
+    def record(day: str) -> str:
+        return f'{{"ticker":"A","price_date":"2024-01-{day}"}}'
+
+    deliver_bars(0, "02", "03")
+    deliver_bars(1, "03", "03", "04")
+    stocks.run(select="stocks_daily_prices_parsed stocks_daily_prices")
+    assert found() == set(), "superseded and unfit records are none that are lost"
+    deliver_bars(2, "05")
+    assert found() == set(), "the next run merges what has come since"
+
+    sound = stocks.table(silver).version()
+    spark.sql(f"delete from {silver} where price_date = '2024-01-02'")
+    assert found() == {("lost", record("02"))}
+    spark.sql(f"restore table {silver} to version as of {sound}")
+    spark.sql(f"update {silver} set price_date = '2024-01-09' where price_date = '2024-01-02'")
+    assert found() == {("lost", record("02")), ("from nowhere", record("09"))}
+    spark.sql(f"restore table {silver} to version as of {sound}")
+
+    spark.sql(f"delete from bronze.{PRICES} where _batch_id = 0")
+    assert found() == set(), "as a retention does it"
+    spark.sql(f"create table silver.seen using delta as select * from {view}")
+    seen = "select * from silver.seen where reject_reason is null"
+    spark.sql(f"create or replace view {view} as {seen}")
+    assert found() == {("not parsed once each", '{"in_bronze":4,"in_view":3}')}
+
+
+def test_of_a_large_table_the_batches_of_the_last_days_are_looked_at(
+    lakehouse: Path, spark: Any, dbt: Any
+) -> None:
+    create_tables(spark)
+    arrived_ms = 1_780_077_600_000
+    events = [PlayerEvent(arrived_ms, f"u{n}", f'{{"n":{n}}}'.encode()) for n in range(3)]
+    for batch_id, batch in enumerate((events[:2], events[2:])):
+        append_events(spark, batch, batch_id, first=10 * batch_id)
+    dbt("run", "--select", "player_events_parsed", "player_events")
+    assert problems(spark, dbt, "player_events") == set()
+    spark.sql("delete from silver.player_events where _batch_id = 0")
+    assert {problem for problem, _ in problems(spark, dbt, "player_events")} == {"lost"}
+    spark.sql(
+        "update bronze.player_events set _ingested_at = _ingested_at - interval 9 days"
+        " where _batch_id = 0"
+    )
+    assert problems(spark, dbt, "player_events") == set()

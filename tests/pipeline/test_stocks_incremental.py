@@ -512,6 +512,12 @@ def test_all_objects_again_under_the_same_keys_write_no_version_of_any_table(run
     assert again.commits == {table: [] for table in TABLES}
 
 
+def test_no_record_is_lost_on_the_way_to_silver(runs: Runs, dbt: Any) -> None:
+    outcome = dbt("test", "--select", "path:models/silver/stocks,test_name:conserves_records")
+    results = [each for each in outcome.result.results if each.node.resource_type == "test"]
+    assert len(results) == 2
+
+
 def test_the_models_hold_to_their_unit_tests(runs: Runs, dbt: Any) -> None:
     dbt(
         "test",

@@ -280,6 +280,12 @@ def test_gold_holds_to_its_tests(spark: Any, dbt: Callable[..., Any], video: Lak
     dbt("test", *GOLD)
 
 
+def test_no_record_is_lost_on_the_way_to_silver(dbt: Callable[..., Any], video: Lakehouse) -> None:
+    outcome = dbt("test", "--select", "path:models/silver/qos,test_name:conserves_records")
+    results = [each for each in outcome.result.results if each.node.resource_type == "test"]
+    assert len(results) == 2
+
+
 def test_the_other_models_of_video_hold_to_their_unit_tests(
     dbt: Callable[..., Any], video: Lakehouse
 ) -> None:
