@@ -69,6 +69,17 @@ def test_conservation_holds_on_sound_rows_and_each_violation_is_found(
     assert (report.looked_at, report.replaced, report.kept) == (2, 1, 1)
     assert failures(dbt) == none, "on sound rows, one of which was replayed"
 
+    def prices_of_bronze() -> set[tuple]:
+        rows = spark.table("bronze.stocksDailyPrices").collect()
+        return {(row["_batch_id"], row["_key"], row["_ordinal"]) for row in rows}
+
+    before = prices_of_bronze()
+    assert len(before) == 3
+    spark.sql("drop table bronze.stocksDailyPrices")  # from the metastore: the files stay
+    dbt("run", "--select", "stocks_daily_prices_parsed")
+    assert prices_of_bronze() == before, "registered again"
+    assert spark.table("silver.stocks_daily_prices_parsed").count() == len(before)
+
     violations = [
         (prices, 3, "lost", 5, 0, 4, 0),  # a record is missing from the sum
         (prices, 3, "unknown", 5, 0, "null", 0),
