@@ -487,12 +487,12 @@ def _summarise(feeds: list[Feed], reports: list[BatchReport], failed: dict[str, 
 @click.option(
     "--country",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="CSV: first address, last address, ISO 3166 code of the country.",
+    help="Countries: MMDB, or CSV of first address, last address, ISO 3166 code.",
 )
 @click.option(
     "--asn",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="CSV: first address, last address, AS number, organisation.",
+    help="Networks: MMDB, or CSV of first address, last address, AS number, organisation.",
 )
 @click.option(
     "--valid-from",
@@ -517,9 +517,9 @@ def ip_ranges(
     python -m loaders ip-ranges --country asn-country.csv --asn asn.csv --valid-from 2026-01-01
     python -m loaders run ip_ranges --once
 
-    The files are those of the ip-location-db project, plain or gzipped. A log row is looked up in
-    the snapshot of its own day, so a look-up gives the same whenever it is made. Give the first
-    snapshot a day before your oldest log.
+    The files are CSV as the ip-location-db project publishes it, or databases of MaxMind's format
+    (.mmdb), plain or gzipped. A log row is looked up in the snapshot of its own day, so a look-up
+    gives the same whenever it is made. Give the first snapshot a day before your oldest log.
     """
     if not (country or asn):
         raise click.UsageError("say which file: --country, --asn or both")

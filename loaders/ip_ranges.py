@@ -1,8 +1,9 @@
 """Files of address ranges → a snapshot that the feed `ip_ranges` loads.
 
-The files are those that ip-location-db publishes: CSV without a header, first and last address of
-a range and then its country, or its AS number and organisation; the addresses as text or, in the
-`-num` variants, as whole numbers.
+The files are databases of MaxMind's format (`.mmdb`), with records as GeoLite2 and DB-IP have them,
+or CSV as ip-location-db publishes it: without a header, first and last address of a range and then
+its country, or its AS number and organisation; the addresses as text or, in the `-num` variants, as
+whole numbers. Either may be gzipped.
 
 Ranges of such files overlap. A snapshot's do not: of several that hold an address the narrowest
 counts, as in routing. So a look-up finds one range at most, whoever joins.
@@ -14,15 +15,16 @@ import csv
 import gzip
 import heapq
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from loaders.session import ConfigurationError
 
 _V4_NUMBERS = 1 << 32
+_DATABASE = (".mmdb", ".mmdb.gz")
 
 Value = tuple[Any, ...]
 
@@ -40,8 +42,10 @@ def read_country_ranges(path: Path) -> list[AddressRange]:
     """Ranges whose value is (ISO 3166 alpha-2 code,).
 
     Raises:
-        ConfigurationError: a row that is no range; the message names file and line.
+        ConfigurationError: a file, or a row of it, that has no such ranges; the message names it.
     """
+    if path.name.endswith(_DATABASE):
+        return _of_database(path, "country.iso_code", _country)
     return [
         AddressRange(*span, (row[2].strip().upper(),))
         for span, row in _rows(path, columns=3)
@@ -55,6 +59,8 @@ def read_network_ranges(path: Path) -> list[AddressRange]:
     Raises:
         ConfigurationError: as read_country_ranges, also for an AS number that is none.
     """
+    if path.name.endswith(_DATABASE):
+        return _of_database(path, "autonomous_system_number", _network)
     ranges = []
     for span, row in _rows(path, columns=4):
         number = row[2].strip().removeprefix("AS")
@@ -63,6 +69,56 @@ def read_network_ranges(path: Path) -> list[AddressRange]:
         if int(number):  # 0: not routed
             ranges.append(AddressRange(*span, (int(number), row[3].strip() or None)))
     return ranges
+
+
+def _country(record: dict) -> Value | None:
+    country = record.get("country")
+    code = country.get("iso_code") if isinstance(country, dict) else None
+    return (code.upper(),) if isinstance(code, str) and code else None
+
+
+def _network(record: dict) -> Value | None:
+    number = record.get("autonomous_system_number")
+    if not isinstance(number, int) or not number:
+        return None
+    return number, record.get("autonomous_system_organization") or None
+
+
+def _of_database(
+    path: Path, field: str, value_of: Callable[[dict], Value | None]
+) -> list[AddressRange]:
+    """What a database says, IPv4 once: subtrees that lead to it by way of IPv6 add nothing."""
+    import maxminddb
+
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as file:
+                database = maxminddb.open_database(file, maxminddb.MODE_FD)
+        else:
+            database = maxminddb.open_database(path)
+        with database:
+            kind = database.metadata().database_type
+            ranges = [
+                AddressRange(*_span(network), value)
+                for network, record in database
+                if isinstance(record, dict) and (value := value_of(record))
+            ]
+    except (maxminddb.InvalidDatabaseError, ValueError) as error:
+        raise ConfigurationError(f"{path} is no database of MaxMind's format: {error}") from error
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{path}: {reason}") from error
+    if not ranges:
+        raise ConfigurationError(f"{path}: no record of this {kind} database has a {field}")
+    return ranges
+
+
+def _span(network: IPv4Network | IPv6Network) -> tuple[int, int, int]:
+    """IP version, first and last address; of IPv4 also where it stands mapped into IPv6."""
+    first, last = network.network_address, network.broadcast_address
+    if isinstance(first, IPv6Address) and first.ipv4_mapped and network.prefixlen >= 96:
+        return 4, int(first) % _V4_NUMBERS, int(last) % _V4_NUMBERS
+    return network.version, int(first), int(last)
 
 
 def _rows(path: Path, columns: int) -> Iterator[tuple[tuple[int, int, int], list[str]]]:

@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 from datetime import date
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import boto3
 import pytest
@@ -102,6 +102,200 @@ def test_a_number_that_is_no_as_number_is_named(tmp_path):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"none.csv: No such file"):
         read_country_ranges(tmp_path / "none.csv")
+
+
+# ---- databases of MaxMind's format
+
+
+UINT16, UINT32, UINT64 = 5, 6, 9
+
+
+def encoded(value):
+    """A value of the data section: https://maxmind.github.io/MaxMind-DB/."""
+    if isinstance(value, dict):
+        kind, size = 7, len(value)
+        body = b"".join(encoded(part) for pair in value.items() for part in pair)
+    elif isinstance(value, list):
+        kind, size, body = 11, len(value), b"".join(map(encoded, value))
+    elif isinstance(value, str):
+        body = value.encode()
+        kind, size = 2, len(body)
+    else:
+        kind, whole = value if isinstance(value, tuple) else (UINT32, value)
+        body = whole.to_bytes((whole.bit_length() + 7) // 8, "big")
+        size = len(body)
+    length = bytes([size - 29]) if size >= 29 else b""
+    extended = bytes([kind - 7]) if kind > 7 else b""
+    return bytes([(kind if kind <= 7 else 0) << 5 | min(size, 29)]) + extended + length + body
+
+
+def write_database(path, records, *, ip_version=6, kind="Test", aliases=()):
+    """An MMDB of records by network; an alias is an IPv6 network that leads to the IPv4 ones."""
+    nodes, data = [[None, None]], b""
+
+    def walk(bits):
+        at = 0
+        for bit in bits:
+            if nodes[at][bit] is None:
+                nodes[at][bit] = len(nodes)
+                nodes.append([None, None])
+            at = nodes[at][bit]
+        return at
+
+    def bits_of(network):
+        bits = f"{int(network.network_address):0{network.max_prefixlen}b}"[: network.prefixlen]
+        inside = "0" * 96 if network.version < ip_version else ""
+        return [int(bit) for bit in inside + bits]
+
+    for network, record in records.items():
+        *parents, last = bits_of(ip_network(network))
+        nodes[walk(parents)][last] = ("data", len(data))
+        data += encoded(record)
+    for network in aliases:
+        *parents, last = bits_of(ip_network(network))
+        nodes[walk(parents)][last] = walk([0] * 96)
+
+    def pointer(to):
+        if to is None:
+            return len(nodes)
+        return len(nodes) + 16 + to[1] if isinstance(to, tuple) else to
+
+    metadata = {
+        "node_count": len(nodes),
+        "record_size": (UINT16, 32),
+        "ip_version": (UINT16, ip_version),
+        "database_type": kind,
+        "languages": [],
+        "binary_format_major_version": (UINT16, 2),
+        "binary_format_minor_version": (UINT16, 0),
+        "build_epoch": (UINT64, 1_800_000_000),
+        "description": {},
+    }
+    tree = b"".join(pointer(to).to_bytes(4, "big") for node in nodes for to in node)
+    content = tree + bytes(16) + data + b"\xab\xcd\xefMaxMind.com" + encoded(metadata)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+NETWORKS = {
+    "192.0.2.0/28": {
+        "autonomous_system_number": 64496,
+        "autonomous_system_organization": "A network whose name is longer than 29 bytes",
+    },
+    "192.0.2.16/28": {"autonomous_system_number": 4200000000},
+    "198.51.100.0/24": {"autonomous_system_organization": "not routed"},
+    "2001:db8::/32": {
+        "autonomous_system_number": 64497,
+        "autonomous_system_organization": "Netz und Söhne",
+    },
+}
+COUNTRIES = {
+    "192.0.2.0/25": {"country": {"iso_code": "de", "names": {"en": "Germany"}}},
+    "192.0.2.128/25": {"registered_country": {"iso_code": "NL"}},
+    "2001:db8::/48": {"continent": {"code": "EU"}, "country": {"iso_code": "GB"}},
+}
+
+
+@pytest.mark.parametrize("name", ["asn.mmdb", "asn.mmdb.gz"])
+def test_networks_are_read_from_a_database(tmp_path, name):
+    path = write_database(tmp_path / name, NETWORKS)
+    v4, v6 = number("192.0.2.0"), number("2001:db8::")
+    organisation = NETWORKS["192.0.2.0/28"]["autonomous_system_organization"]
+    assert set(read_network_ranges(path)) == {
+        AddressRange(4, v4, v4 + 15, (64496, organisation)),
+        AddressRange(4, v4 + 16, v4 + 31, (4200000000, None)),
+        AddressRange(6, v6, v6 + 2**96 - 1, (64497, "Netz und Söhne")),
+    }
+
+
+def test_countries_are_read_from_a_database(tmp_path):
+    path = write_database(tmp_path / "country.mmdb", COUNTRIES)
+    v4, v6 = number("192.0.2.0"), number("2001:db8::")
+    assert set(read_country_ranges(path)) == {
+        AddressRange(4, v4, v4 + 127, ("DE",)),
+        AddressRange(6, v6, v6 + 2**80 - 1, ("GB",)),
+    }
+
+
+def test_a_database_may_hold_ipv4_alone(tmp_path):
+    networks = {name: record for name, record in NETWORKS.items() if ":" not in name}
+    path = write_database(tmp_path / "asn.mmdb", networks, ip_version=4)
+    assert {each[:2] for each in read_network_ranges(path)} == {
+        (4, number("192.0.2.0")),
+        (4, number("192.0.2.16")),
+    }
+
+
+@pytest.mark.parametrize("name", ["asn.mmdb", "asn.mmdb.gz"])
+def test_ipv4_counts_once_however_many_ways_lead_to_it(tmp_path, name):
+    plain = write_database(tmp_path / "plain.mmdb", NETWORKS)
+    aliased = write_database(tmp_path / name, NETWORKS, aliases=["::ffff:0:0/96", "2002::/16"])
+    assert read_network_ranges(aliased) == read_network_ranges(plain)
+
+
+def test_ipv4_that_is_written_out_as_mapped_is_ipv4(tmp_path):
+    mapped = {"::ffff:192.0.2.0/124": NETWORKS["192.0.2.0/28"]}
+    path = write_database(tmp_path / "asn.mmdb", NETWORKS | mapped)
+    plain = write_database(tmp_path / "plain.mmdb", NETWORKS)
+    assert set(read_network_ranges(path)) == set(read_network_ranges(plain))
+
+
+def test_a_database_and_a_csv_that_say_the_same_give_the_same_snapshot(tmp_path):
+    path = tmp_path / "country.csv"
+    path.write_text("192.0.2.0,192.0.2.127,DE\n2001:db8::,2001:db8:0:ffff:ffff:ffff:ffff:ffff,GB\n")
+    database = write_database(tmp_path / "country.mmdb", COUNTRIES)
+    of_csv, of_database = (
+        list(country_records(read_country_ranges(each), DAY, "test")) for each in (path, database)
+    )
+    assert of_database == of_csv
+
+
+def test_a_database_of_another_kind_is_named(tmp_path):
+    path = write_database(tmp_path / "asn.mmdb", NETWORKS, kind="GeoLite2-ASN")
+    with pytest.raises(ConfigurationError, match=r"GeoLite2-ASN database has a country.iso_code"):
+        read_country_ranges(path)
+
+
+@pytest.mark.parametrize("name", ["broken.mmdb", "broken.mmdb.gz"])
+def test_a_file_that_is_no_database_is_named(tmp_path, name):
+    content = b"192.0.2.0,192.0.2.15,DE\n"
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    with pytest.raises(ConfigurationError, match=rf"{name} is no database"):
+        read_country_ranges(path)
+
+
+@pytest.mark.parametrize("name", ["none.mmdb", "none.mmdb.gz"])
+def test_a_database_that_is_not_there_is_named(tmp_path, name):
+    with pytest.raises(ConfigurationError, match=rf"{name}: No such file"):
+        read_network_ranges(tmp_path / name)
+
+
+def test_a_gzipped_database_that_is_cut_off_is_named(tmp_path):
+    path = write_database(tmp_path / "asn.mmdb.gz", NETWORKS)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ConfigurationError, match=r"asn.mmdb.gz: "):
+        read_network_ranges(path)
+
+
+def test_the_command_reads_databases(tmp_path):
+    country = write_database(tmp_path / "country.mmdb", COUNTRIES)
+    asn = write_database(tmp_path / "asn.mmdb.gz", NETWORKS)
+    files = ["--country", str(country), "--asn", str(asn), "--to", str(tmp_path / "to")]
+    outcome = CliRunner().invoke(cli, ["ip-ranges", *files, "--valid-from", "2026-01-31"])
+    assert outcome.exit_code == 0
+    records = [
+        json.loads(line)
+        for path in sorted((tmp_path / "to").rglob("*.gz"))
+        for line in gzip.decompress(path.read_bytes()).splitlines()
+    ]
+    assert {(each["kind"], each["source"], each["first"]) for each in records} == {
+        ("country", "country.mmdb", "c0000200"),
+        ("country", "country.mmdb", f"20010db8{0:024x}"),
+        ("asn", "asn.mmdb.gz", "c0000200"),
+        ("asn", "asn.mmdb.gz", "c0000210"),
+        ("asn", "asn.mmdb.gz", f"20010db8{0:024x}"),
+    }
 
 
 # ---- without overlaps
