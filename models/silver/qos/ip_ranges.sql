@@ -1,9 +1,12 @@
-{#- One row per range of addresses of a snapshot and prefix under which it is found. The ranges of
-    a kind and snapshot do not overlap: the loader sees to that. -#}
+{#- One row per range of addresses of a snapshot and prefix under which it is found: of a range that
+    was delivered twice the last delivery. Ranges may overlap: ip_lookup chooses. -#}
+{%- set range_key = ['kind', 'valid_from', 'range_start', 'range_end'] -%}
+{%- set delivery_order = ['_modified_at', '_bucket', '_key', '_version', '_ordinal'] -%}
 {{
     config(
-        unique_key = ['kind', 'valid_from', 'bucket', 'range_start'],
+        unique_key = ['kind', 'valid_from', 'bucket', 'range_start', 'range_end'],
         prune_by = ['valid_from', 'kind'],
+        latest_by = delivery_order,
         clustered_by = ['kind', 'valid_from', 'bucket']
     )
 }}
@@ -12,45 +15,32 @@ with
 
 ranges_delivered as (
 
-    select
-        data,
-        _batch_id
-    from {{ source('bronze_qos', 'ip_ranges') }}
-    where {{ is_new('_batch_id') }}
+    select *
+    from {{ ref('ip_ranges_parsed') }}
+    where
+        reject_reason is null
+        and {{ is_new('_batch_id') }}
 
 ),
 
-records as (
+ranked_deliveries as (
 
     select
-        from_json(
-            data,
-            'kind string, first string, last string, country string, as_number bigint,
-            organisation string, valid_from date, source string'
-        ) as record,
-        _batch_id
+        *,
+        max(_batch_id) over (partition by {{ range_key | join(', ') }}) as _newest_batch_id,
+        row_number() over (
+            partition by {{ range_key | join(', ') }}
+            order by {{ delivery_order | join(' desc, ') }} desc
+        ) as delivery_rank
     from ranges_delivered
 
 ),
 
 ranges as (
 
-    select
-        record.kind,
-        record.valid_from,
-        record.first as range_start,
-        record.last as range_end,
-        upper(record.country) as country_code,
-        record.as_number,
-        record.organisation,
-        record.source,
-        max(_batch_id) as _batch_id
-    from records
-    where
-        record.kind in ('country', 'asn')
-        and length(record.first) = length(record.last)
-        and record.first <= record.last
-    group by all
+    select *
+    from ranked_deliveries
+    where delivery_rank = 1
 
 ),
 
@@ -87,7 +77,12 @@ ip_ranges as (
         as_number,
         organisation,
         source,
-        _batch_id
+        _bucket,
+        _key,
+        _version,
+        _ordinal,
+        _modified_at,
+        _newest_batch_id as _batch_id
     from ranges_with_prefix
         lateral view
         explode(sequence(
