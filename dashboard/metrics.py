@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 
@@ -10,13 +11,19 @@ from datetime import UTC, datetime
 class Metric:
     """label: for people. unit: number, share, ms, bps. worse: up, down, or empty for neither.
 
-    about: the formula and its source, as facts have it.
+    about: the formula and its source, as facts have it. beside: what stands with it, by name: other
+    quantiles of the same histogram.
     """
 
     label: str
     unit: str
     worse: str
     about: str
+    beside: Mapping[str, str] = field(default_factory=dict)
+
+
+def _other_quantiles(of: str) -> dict[str, str]:
+    return {f"p{share}": f"{of}_p{share}_ms" for share in (50, 99)}
 
 
 PLAYBACK = {
@@ -31,7 +38,11 @@ PLAYBACK = {
         "Exits before start", "share", "up", "EBVS: exits before start / attempts (Conviva)"
     ),
     "startup_p95_ms": Metric(
-        "Start-up time, p95", "ms", "up", "VST: first play to first frame (CTA-2066)"
+        "Start-up time, p95",
+        "ms",
+        "up",
+        "VST: first play to first frame (CTA-2066)",
+        _other_quantiles("startup"),
     ),
     "rebuffering_share": Metric(
         "Rebuffering", "share", "up", "CIRR: stalled / (played + stalled + seeking) (Conviva)"
@@ -49,13 +60,21 @@ CDN = {
     ),
     "hit_byte_share": Metric("Cache hits by bytes", "share", "down", "the same by bytes"),
     "first_byte_p95_ms": Metric(
-        "First byte, p95", "ms", "up", "TTFB at the edge, without the viewer's network"
+        "First byte, p95",
+        "ms",
+        "up",
+        "TTFB at the edge, without the viewer's network",
+        _other_quantiles("first_byte"),
     ),
     "slow_first_byte_share": Metric(
         "Slow first bytes", "share", "up", "requests with a TTFB above 15 ms (Edgio)"
     ),
     "origin_first_byte_p95_ms": Metric(
-        "Origin's first byte, p95", "ms", "up", "of requests for which the origin was asked"
+        "Origin's first byte, p95",
+        "ms",
+        "up",
+        "of requests for which the origin was asked",
+        _other_quantiles("origin_first_byte"),
     ),
     "cdn_error_share": Metric(
         "Errors", "share", "up", "the origin's and the edge's; client aborts left out"

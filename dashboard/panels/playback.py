@@ -41,7 +41,8 @@ def status(question: Question) -> Content:
 def time_series(question: Question) -> Content:
     """The chosen metric over the interval."""
     metric = question.choice.metric
-    rows = [row for row in question.of_interval("playback") if row["metric"] == metric]
+    all_rows = question.of_interval("playback")
+    rows = [row for row in all_rows if row["metric"] == metric]
     if not rows:
         return nothing_of(question)
     notes = []
@@ -51,22 +52,28 @@ def time_series(question: Question) -> Content:
         alerts = []
         notes.append(f"No alerts are marked: {missing} is not there yet.")
     label, unit = label_of(metric), unit_of(metric)
+    beside = PLAYBACK[metric].beside
+    values = {(row["metric"], row["window_start"]): row["value"] for row in all_rows}
     return Content(
         chart=charts.time_series(rows, metric, alerts, question.scheme),
         chart_label=f"{label} over time, with what is usual, and the alerts that fired",
         table=Table(
             f"{label} by five minutes, newest first",
-            ("from, UTC", label, "usual", "deviation"),
+            ("from, UTC", label, "usual", "deviation", *beside),
             [
                 (
                     show_time(row["window_start"]),
                     show(row["value"], unit),
                     show(row["baseline"], unit),
                     show(row["deviation"], unit),
+                    *(
+                        show(values.get((name, row["window_start"])), unit)
+                        for name in beside.values()
+                    ),
                 )
                 for row in rows[: -TABLE_TIMES - 1 : -1]
             ],
-            (1, 2, 3),
+            range(1, 4 + len(beside)),
         ),
         notes=notes,
     )

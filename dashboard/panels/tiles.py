@@ -27,6 +27,20 @@ def verdict_of(row: Row, metric: Metric) -> str:
     return "bad" if (distance > 0) == (metric.worse == "up") else "good"
 
 
+def beside_of(metric: Metric, rows: Sequence[Row], end: datetime) -> list[str]:
+    """What stands beside a metric in the five minutes up to `end`, as p50 600 ms."""
+    now = {
+        row["metric"]: row["value"]
+        for row in rows
+        if row["window_start"] == end - timedelta(minutes=5)
+    }
+    return [
+        f"{label} {show(now[name], metric.unit)}"
+        for label, name in metric.beside.items()
+        if name in now
+    ]
+
+
 def tiles_of(
     question: Question, metrics: Mapping[str, Metric], rows: Sequence[Row], end: datetime
 ) -> list[Tile]:
@@ -43,7 +57,7 @@ def tiles_of(
         tiles.append(
             Tile(
                 label=metric.label,
-                about=metric.about,
+                about="; ".join([metric.about, *beside_of(metric, rows, end)]),
                 value=show(value, metric.unit),
                 usual=(show(baseline, metric.unit), show_change(value, baseline)),
                 previous=(show(previous, metric.unit), show_change(value, previous)),

@@ -36,7 +36,9 @@ first_byte_quantiles as (
 
     select
         window_start,
-        bucket_ms(min(bucket) filter (where so_far >= 0.95 * total)) as first_byte_p95_ms
+        quantile_ms(bucket, so_far, total, 0.5) as first_byte_p50_ms,
+        quantile_ms(bucket, so_far, total, 0.95) as first_byte_p95_ms,
+        quantile_ms(bucket, so_far, total, 0.99) as first_byte_p99_ms
     from first_byte_buckets_so_far
     group by window_start
 
@@ -76,7 +78,9 @@ origin_first_byte_quantiles as (
 
     select
         window_start,
-        bucket_ms(min(bucket) filter (where so_far >= 0.95 * total)) as origin_first_byte_p95_ms
+        quantile_ms(bucket, so_far, total, 0.5) as origin_first_byte_p50_ms,
+        quantile_ms(bucket, so_far, total, 0.95) as origin_first_byte_p95_ms,
+        quantile_ms(bucket, so_far, total, 0.99) as origin_first_byte_p99_ms
     from origin_first_byte_buckets_so_far
     group by window_start
 

@@ -3,6 +3,10 @@
 -- The middle of a bucket of a histogram, in ms (macros/qos/bucket_middle.sql).
 create macro bucket_ms(bucket) as exp((bucket + 0.5) / 20);
 
+-- The quantile of a roll-up of histograms: the middle of the first bucket up to which so many lie.
+create macro quantile_ms(bucket, so_far, total, share) as
+bucket_ms(min(bucket) filter (where so_far >= share * total));
+
 -- The additive columns of noc_playback, of any rows that were added up, as metrics. Windows is how
 -- many windows of five minutes they span.
 create macro playback_figures(sums, windows) as [
@@ -27,8 +31,18 @@ create macro playback_figures(sums, windows) as [
         'sample': cast(sums.attempts as bigint)
     },
     {
+        'metric': 'startup_p50_ms',
+        'value': sums.startup_p50_ms,
+        'sample': cast(sums.startups as bigint)
+    },
+    {
         'metric': 'startup_p95_ms',
         'value': sums.startup_p95_ms,
+        'sample': cast(sums.startups as bigint)
+    },
+    {
+        'metric': 'startup_p99_ms',
+        'value': sums.startup_p99_ms,
         'sample': cast(sums.startups as bigint)
     },
     {
@@ -55,12 +69,16 @@ create macro cdn_figures(sums, windows) as [
     {'metric': 'sent_bits_per_second', 'value': 8 * sums.sent_bytes / (300 * windows)},
     {'metric': 'hit_share', 'value': sums.hits / nullif(sums.cacheable_requests, 0)},
     {'metric': 'hit_byte_share', 'value': sums.hit_bytes / nullif(sums.cacheable_bytes, 0)},
+    {'metric': 'first_byte_p50_ms', 'value': sums.first_byte_p50_ms},
     {'metric': 'first_byte_p95_ms', 'value': sums.first_byte_p95_ms},
+    {'metric': 'first_byte_p99_ms', 'value': sums.first_byte_p99_ms},
     {
         'metric': 'slow_first_byte_share',
         'value': sums.slow_first_bytes / nullif(sums.first_bytes, 0)
     },
+    {'metric': 'origin_first_byte_p50_ms', 'value': sums.origin_first_byte_p50_ms},
     {'metric': 'origin_first_byte_p95_ms', 'value': sums.origin_first_byte_p95_ms},
+    {'metric': 'origin_first_byte_p99_ms', 'value': sums.origin_first_byte_p99_ms},
     {
         'metric': 'cdn_error_share',
         'value': (sums.origin_errors + sums.edge_errors)

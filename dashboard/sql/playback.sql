@@ -52,7 +52,9 @@ startup_quantiles as (
 
     select
         window_start,
-        bucket_ms(min(bucket) filter (where so_far >= 0.95 * total)) as startup_p95_ms
+        quantile_ms(bucket, so_far, total, 0.5) as startup_p50_ms,
+        quantile_ms(bucket, so_far, total, 0.95) as startup_p95_ms,
+        quantile_ms(bucket, so_far, total, 0.99) as startup_p99_ms
     from startup_buckets_so_far
     group by window_start
 

@@ -655,14 +655,17 @@ def divided(top: float, bottom: float) -> float | None:
     return top / bottom if bottom else None
 
 
-def p95_ms(histograms: Iterable[list[Row]]) -> float | None:
-    """The middle of the bucket that holds the 95th percentile."""
+def quantiles_ms(name: str, histograms: Iterable[list[Row]]) -> dict[str, float | None]:
+    """The middles of the buckets that hold the median and the 95th and 99th percentiles."""
     buckets = sorted(
         entry["bucket"] for each in histograms for entry in each for _ in range(entry["count"])
     )
-    if not buckets:
-        return None
-    return math.exp((buckets[math.ceil(0.95 * len(buckets)) - 1] + 0.5) / 20)
+    return {
+        f"{name}_p{share}_ms": math.exp((buckets[-(-share * len(buckets) // 100) - 1] + 0.5) / 20)
+        if buckets
+        else None
+        for share in (50, 95, 99)
+    }
 
 
 def playback_values(rows: list[Row], windows: float = 1) -> dict[str, float]:
@@ -682,7 +685,7 @@ def playback_values(rows: list[Row], windows: float = 1) -> dict[str, float]:
         "attempts": total("attempts") / windows,
         "start_failure_share": divided(total("start_failures_technical"), total("attempts")),
         "exit_before_start_share": divided(total("exits_before_start"), total("attempts")),
-        "startup_p95_ms": p95_ms(row["startup_histogram"] for row in rows),
+        **quantiles_ms("startup", (row["startup_histogram"] for row in rows)),
         "rebuffering_share": divided(total("stalled_ms"), 1000 * total("played_s") + waited),
         "playback_failure_share": divided(total("failed_plays"), total("ended_plays")),
         "bitrate_bps": divided(total("played_bits"), total("rated_s")),
@@ -702,9 +705,9 @@ def cdn_values(rows: list[Row]) -> dict[str, float]:
         "sent_bits_per_second": 8 * total("sent_bytes") / 300,
         "hit_share": divided(total("hits"), total("cacheable_requests")),
         "hit_byte_share": divided(total("hit_bytes"), total("cacheable_bytes")),
-        "first_byte_p95_ms": p95_ms(row["first_byte_histogram"] for row in rows),
+        **quantiles_ms("first_byte", (row["first_byte_histogram"] for row in rows)),
         "slow_first_byte_share": divided(total("slow_first_bytes"), total("first_bytes")),
-        "origin_first_byte_p95_ms": p95_ms(row["origin_first_byte_histogram"] for row in rows),
+        **quantiles_ms("origin_first_byte", (row["origin_first_byte_histogram"] for row in rows)),
         "cdn_error_share": divided(total("origin_errors") + total("edge_errors"), judged),
         "origin_error_share": divided(total("origin_errors"), judged),
         "edge_error_share": divided(total("edge_errors"), judged),

@@ -12,7 +12,7 @@ from dashboard.content import spark_points
 from dashboard.metrics import CDN, PLAYBACK, show, show_age, show_change, show_time
 from dashboard.panels.models import verdict_of as verdict_of_drift
 from dashboard.panels.places import steps_of
-from dashboard.panels.tiles import verdict_of
+from dashboard.panels.tiles import beside_of, verdict_of
 from dashboard.schemes import SCHEMES
 
 AT = datetime(2026, 5, 30, 18, 0, tzinfo=UTC)
@@ -81,6 +81,20 @@ def test_more_than_three_deviations_on_the_bad_side_are_bad():
     assert verdict_of(row(99), neither) == ""
     assert verdict_of(row(99, baseline=None, deviation=None), up) == ""
     assert verdict_of(row(99, deviation=0.0), up) == ""
+
+
+def test_beside_a_quantile_stand_the_others_of_the_same_five_minutes():
+    rows = [
+        {
+            "window_start": AT - timedelta(minutes=ago),
+            "metric": f"startup_p{share}_ms",
+            "value": value,
+        }
+        for ago, share, value in ((5, 50, 600), (5, 95, 2000), (5, 99, 4100), (10, 50, 1))
+    ]
+    assert beside_of(PLAYBACK["startup_p95_ms"], rows, AT) == ["p50 600 ms", "p99 4,100 ms"]
+    assert beside_of(PLAYBACK["startup_p95_ms"], [], AT) == []
+    assert beside_of(PLAYBACK["bitrate_bps"], rows, AT) == []
 
 
 def test_drift_is_little_some_or_much():

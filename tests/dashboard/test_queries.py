@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -86,6 +88,51 @@ def test_playback_is_sums_over_sums_by_five_minutes(lakehouse, cells, choice):
         expected
     )
     assert len(rows) == len(expected)
+
+
+def histogram_of(durations):
+    """As macros/qos/histogram.sql and duration_bucket.sql have it."""
+    counts = Counter(math.floor(20 * math.log(max(each, 1))) for each in durations)
+    return [{"bucket": bucket, "count": count} for bucket, count in sorted(counts.items())]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quantiles_of_a_roll_up_are_those_of_all_durations_within_a_bucket(tmp_path, seed):
+    draw = random.Random(seed)
+    durations = {}
+    for name, cells in (
+        ("startup", columns_of(playback_cells(seed))),
+        ("first_byte", cdn_cells(seed)),
+    ):
+        of_windows = durations[name] = {}
+        for row in cells:
+            # few or many, quick or slow: no mean of the cells' own quantiles is right
+            some = [
+                draw.lognormvariate(draw.choice([3, 6, 8]), 1) for _ in range(draw.randrange(40))
+            ]
+            row[f"{name}_histogram"] = histogram_of(some)
+            if name == "startup":
+                row["startups"] = len(some)
+            place = math.ceil((END - row["minute"]) / timedelta(minutes=5))
+            window = END - place * timedelta(minutes=5)
+            if some and START <= row["minute"] < END:
+                of_windows.setdefault(window, []).extend(some)
+        write(tmp_path, {"startup": "gold.noc_playback", "first_byte": "gold.noc_cdn"}[name], cells)
+    write(tmp_path, "gold.noc_baseline", baselines([*PLAYBACK, *CDN]))
+    lakehouse = Lakehouse(tmp_path)
+    for query, name in (("playback", "startup"), ("cdn", "first_byte")):
+        found = {
+            (row["window_start"], row["metric"]): row["value"]
+            for row in ask(lakehouse, query, Choice())
+        }
+        assert durations[name]
+        for window, all_durations in durations[name].items():
+            in_order = sorted(all_durations)
+            for share in (50, 95, 99):
+                slow = in_order[-(-share * len(in_order) // 100) - 1]
+                quick = found[window, f"{name}_p{share}_ms"]
+                # the middle of a bucket of 5 %: half of one away at most
+                assert abs(math.log(quick / max(slow, 1))) <= 0.5 / 20 + 1e-9, (window, share)
 
 
 @pytest.mark.parametrize(
