@@ -40,7 +40,7 @@ def main() -> None:
 
 def _measure(spark: Any, folder: Path) -> None:
     _write_ranges(spark, folder)
-    _dbt("run", "--select", "ip_ranges")
+    _dbt("run", "--select", "+ip_ranges")
     _write_addresses(spark, folder)
     equi = _compiled("select count(*) from ({{ ip_lookup('addresses', 'country') }})")
     nested = (
