@@ -46,7 +46,7 @@ from loaders.session import (
 )
 from loaders.status import feed_status
 from loaders.status_tables import status_tables, watch_status
-from loaders.subscribed_queue import step_lines
+from loaders.subscribed_queue import aws_errors, step_lines
 from loaders.vault.commands import vault
 
 if TYPE_CHECKING:
@@ -513,7 +513,6 @@ def ip_ranges(
     """Write a snapshot of who has which addresses, for the feed ip_ranges to load.
 
     \b
-    python -m loaders alerts follow QUEUE_URL  print alerts as they come, act on them
     python -m loaders ip-ranges --country asn-country.csv --asn asn.csv --valid-from 2026-01-01
     python -m loaders run ip_ranges --once
 
@@ -525,13 +524,21 @@ def ip_ranges(
         raise click.UsageError("say which file: --country, --asn or both")
     day = valid_from.date() if valid_from else (datetime.now(UTC) + timedelta(days=1)).date()
     snapshots = Snapshots(location or read_feeds()["ip_ranges"].origin)
+    # Nothing is written before all of it can be.
+    found = [
+        (kind, path.name, read(path), records_of)
+        for kind, path, read, records_of in (
+            ("country", country, read_country_ranges, country_records),
+            ("asn", asn, read_network_ranges, network_records),
+        )
+        if path is not None
+    ]
     written = []
-    for kind, path, read, records_of in (
-        ("country", country, read_country_ranges, country_records),
-        ("asn", asn, read_network_ranges, network_records),
-    ):
-        if path is not None:
-            where, count = snapshots.write(kind, day, records_of(read(path), day, path.name))
+    with aws_errors():
+        for kind, *_ in found:
+            snapshots.require_newer(kind, day)
+        for kind, source, ranges, records_of in found:
+            where, count = snapshots.write(kind, day, records_of(ranges, day, source))
             written.append({"kind": kind, "valid_from": day, "location": where, "ranges": count})
     if as_json:
         _print_json(written)

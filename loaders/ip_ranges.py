@@ -241,12 +241,12 @@ class Snapshots:
             self._bucket, _, prefix = location.removeprefix("s3://").partition("/")
             self._prefix = prefix.rstrip("/") + "/" if prefix else ""
 
-    def write(self, kind: str, valid_from: date, records: Iterable[dict]) -> tuple[str, int]:
-        """Write a snapshot; returns where it is, and its number of records.
+    def require_newer(self, kind: str, valid_from: date) -> None:
+        """Refuse a day that has a snapshot of a kind already, or is before one.
 
         Raises:
-            ConfigurationError: there is a snapshot of that kind from that day on, or a later one.
-                What was looked up in the meantime would have to be looked up again.
+            ConfigurationError: it is such a day. What was looked up in the meantime would have to
+                be looked up again.
         """
         last = max(self._days(kind), default=None)
         if last is not None and valid_from <= last:
@@ -254,6 +254,14 @@ class Snapshots:
                 f"there is a {kind} snapshot that is valid from {last}; "
                 f"this one must be valid from a later day, not from {valid_from}"
             )
+
+    def write(self, kind: str, valid_from: date, records: Iterable[dict]) -> tuple[str, int]:
+        """Write a snapshot; returns where it is, and its number of records.
+
+        Raises:
+            ConfigurationError: as require_newer; or the folder cannot be written to.
+        """
+        self.require_newer(kind, valid_from)
         lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records]
         body = gzip.compress("".join(lines).encode(), 6, mtime=0)
         name = f"{self._prefix}{kind}/{valid_from}.json.gz"
@@ -261,10 +269,15 @@ class Snapshots:
             _s3().put_object(Bucket=self._bucket, Key=name, Body=body)
             return f"s3://{self._bucket}/{name}", len(lines)
         path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}")  # a loader may be looking
-        unfinished.write_bytes(body)
-        unfinished.rename(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(body)
+            unfinished.rename(path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot write to {path.parent}: {error.strerror or error}"
+            ) from error
         return str(path), len(lines)
 
     def _days(self, kind: str) -> list[date]:

@@ -259,6 +259,7 @@ def differing(found: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[str,
 
 _HINTS = {
     "404": "there is no such bucket",
+    "NoSuchBucket": "there is no such bucket",
     "403": "the bucket is another account's, or these credentials may not see it",
     "NotFound": "there is no such topic",
     "NonExistentQueue": "there is no such queue",
@@ -270,13 +271,21 @@ _HINTS = {
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
+    """As aws_errors; also what parse_location says of a place that is none."""
+    with aws_errors():
+        try:
+            yield
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+
+
+@contextmanager
+def aws_errors() -> Iterator[None]:
     """What AWS, or what looks for it, complains of becomes a ConfigurationError with a hint."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
-    except ValueError as error:  # of parse_location
-        raise ConfigurationError(str(error)) from error
     except BotoCoreError as error:
         raise ConfigurationError(
             f"{error} (credentials, region and endpoint are boto3's: AWS_PROFILE, AWS_REGION …)"

@@ -19,6 +19,8 @@ from demo.video.simulator import Output, Settings, Simulator
 from demo.video.steering import read_weights
 from demo.video.writers import BUCKET, STREAM, DeliveryError, make_stream, put_events, put_logs
 from loaders.alerts.weights import WeightsError
+from loaders.session import ConfigurationError
+from loaders.subscribed_queue import aws_errors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -201,9 +203,13 @@ def _incident(text: str, start_ms: int) -> Incident:
 def main() -> None:
     """Run the command; a mistake that can be mended ends in one line."""
     try:
-        cli(standalone_mode=False)
+        with aws_errors():
+            cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
+        sys.exit(2)
+    except ConfigurationError as error:
+        click.echo(f"demo.video: {error}", err=True)
         sys.exit(2)
     except (DeliveryError, WeightsError) as error:
         click.echo(f"demo.video: {error}", err=True)

@@ -286,6 +286,20 @@ def test_a_mistake_on_the_command_line_is_named(option, message):
     assert message in outcome.output
 
 
+def test_without_aws_a_run_ends_in_one_line(monkeypatch, capsys):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr("sys.argv", ["demo.video", "run"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("demo.video: You must specify a region")
+    assert "AWS_REGION" in line
+
+
 def test_the_ranges_are_published_as_range_databases_are(tmp_path):
     folder = tmp_path / "ranges"
     outcome = CliRunner().invoke(command.cli, ["ranges", "--folder", str(folder)])

@@ -425,3 +425,46 @@ def test_the_command_wants_a_file():
     outcome = CliRunner().invoke(cli, ["ip-ranges"])
     assert outcome.exit_code == 2
     assert "--country" in outcome.output
+
+
+def test_nothing_is_written_where_one_of_the_files_is_wrong(tmp_path):
+    files = published(tmp_path / "files")
+    arguments = ["ip-ranges", *files, "--valid-from", "2026-01-31", "--to", str(tmp_path / "to")]
+    networks = tmp_path / "files" / "asn.csv"
+    right = networks.read_text()
+    networks.write_text(f"{right}here,there,1,Net\n")
+    refused = CliRunner().invoke(cli, arguments)
+    assert isinstance(refused.exception, ConfigurationError)
+    assert not (tmp_path / "to").exists()
+    networks.write_text(right)
+    assert CliRunner().invoke(cli, arguments, catch_exceptions=False).exit_code == 0
+
+
+def test_nothing_is_written_where_one_kind_has_a_newer_snapshot(tmp_path):
+    Snapshots(str(tmp_path / "to")).write("asn", DAY, [])
+    files = published(tmp_path / "files")
+    arguments = ["ip-ranges", *files, "--valid-from", "2026-01-31", "--to", str(tmp_path / "to")]
+    refused = CliRunner().invoke(cli, arguments)
+    assert isinstance(refused.exception, ConfigurationError)
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["asn"]
+
+
+def test_a_bucket_that_is_not_there_is_said_in_one_line(aws, tmp_path):
+    arguments = ["ip-ranges", *published(tmp_path / "files"), "--to", "s3://missing/qos"]
+    refused = CliRunner().invoke(cli, arguments)
+    assert isinstance(refused.exception, ConfigurationError)
+    assert "there is no such bucket" in str(refused.exception)
+    assert "\n" not in str(refused.exception)
+
+
+def test_a_folder_that_is_a_file_is_said_in_one_line(tmp_path):
+    files = published(tmp_path / "files")
+    refused = CliRunner().invoke(cli, ["ip-ranges", *files, "--to", files[1]])
+    assert isinstance(refused.exception, ConfigurationError)
+    assert "cannot write to" in str(refused.exception)
+
+
+def test_the_help_tells_of_its_own_command_alone():
+    lines = CliRunner().invoke(cli, ["ip-ranges", "--help"]).output.splitlines()
+    shown = [line.split()[3] for line in lines if line.strip().startswith("python -m loaders")]
+    assert shown == ["ip-ranges", "run"]
