@@ -309,6 +309,33 @@ def test_sources_say_what_they_are(manifest: Any) -> None:
     assert wrong == []
 
 
+def test_every_key_of_meta_is_one_that_is_read(manifest: Any) -> None:
+    """dbt takes any: a retention under another name would keep everything, without a word."""
+    known = {
+        "source": {"grain", "clustered_by", "retention", "feed"},
+        "model": {"grain", "prune_exempt", "event", "retention"},
+        "seed": {"grain", "retention"},
+    }
+    declared = [*manifest.sources.values(), *nodes(manifest, "model"), *nodes(manifest, "seed")]
+    unknown = {
+        node.name: set(node.config.meta) - known[node.resource_type] for node in declared
+    } | {
+        f"{node.name}.{column.name}": set(column.config.meta) - {"extracted_by"}
+        for node in declared
+        for column in node.columns.values()
+    }
+    assert {name: keys for name, keys in unknown.items() if keys} == {}
+
+
+def test_what_may_hold_addresses_of_viewers_is_kept_for_days(manifest: Any) -> None:
+    kept = {
+        source.identifier: source.config.meta["retention"]["days"]
+        for source in manifest.sources.values()
+        if "retention" in source.config.meta
+    }
+    assert kept == {"cdn_logs": 3, "quarantine": 30}, "docs/privacy.md promises these"
+
+
 def test_bronze_is_kept_by_the_time_of_the_batch(manifest: Any) -> None:
     """So that a batch expires as a whole, which the tests on the ledger rely on."""
     by = {

@@ -1,13 +1,25 @@
 {#- Before a run: refuses to rebuild a model from a source that no longer holds all it was built
-    from. Rows past a source's retention live on in the models that read it, and a full refresh
-    would lose them without a word. -#}
+    from, read itself or through views. Rows past a source's retention live on in the models that
+    read it, and a full refresh would lose them without a word. -#}
 {%- macro keep_history() -%}
     {%- if execute and flags.FULL_REFRESH and not var('forget_expired') -%}
         {%- set kept_for = {} -%}
         {%- for retention in retentions() -%}
             {%- do kept_for.update({retention.unique_id: retention}) -%}
         {%- endfor -%}
-        {%- for node in graph.nodes.values() | sort(attribute='unique_id')
+        {%- set nodes = graph.nodes.values() | sort(attribute='unique_id') -%}
+        {#- A view has what its table has. Each round goes one view further; no path is longer than
+            there are views. -#}
+        {%- set views = nodes | selectattr('resource_type', 'equalto', 'model')
+            | selectattr('config.materialized', 'in', ['view', 'ephemeral']) | list -%}
+        {%- for _ in views -%}
+            {%- for view in views if view.unique_id not in kept_for -%}
+                {%- for parent in view.depends_on.nodes if parent in kept_for -%}
+                    {%- do kept_for.update({view.unique_id: kept_for[parent]}) -%}
+                {%- endfor -%}
+            {%- endfor -%}
+        {%- endfor -%}
+        {%- for node in nodes
             if node.unique_id in selected_resources
             and node.config.materialized in ['incremental', 'table', 'stream'] -%}
             {%- for parent in node.depends_on.nodes

@@ -140,7 +140,16 @@ def test_expired_rows_leave_the_disk_with_the_vacuum(site: Site, lakehouse: Path
     assert addresses_on_disk() == {f"192.0.2.{number}" for number in range(10, 20)}
 
 
-def test_a_full_refresh_that_would_lose_history_is_refused(site: Site) -> None:
+@pytest.mark.parametrize("through", [None, "view", "ephemeral"])
+def test_a_full_refresh_that_would_lose_history_is_refused(site: Site, through: str | None) -> None:
+    if through:
+        models = site.project.folder / "models" / "silver"
+        visitors = models / "visitors.sql"
+        sql, visits = visitors.read_text(), "{{ source('bronze', 'visits') }}"
+        for name, parent in (("seen", visits), ("seen_again", "{{ ref('seen') }}")):
+            config = f"{{{{ config(materialized='{through}') }}}}"
+            (models / f"{name}.sql").write_text(f"{config}\nselect * from {parent}")
+        visitors.write_text(sql.replace(visits, "{{ ref('seen_again') }}"))
     site.deliver(0, "2024-05-01", range(10))
     assert site.project.dbt("run").success
     assert site.operation("delete_expired", today=TODAY).success
