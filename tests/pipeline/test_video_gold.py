@@ -189,6 +189,52 @@ def test_rules_are_broken_and_alerts_are_those_of_the_slow_reference(
     assert {"firing", "resolved"} & {state for _, _, state, *_ in alerts}
 
 
+def test_a_new_rule_is_a_new_row(
+    spark: Any,
+    dbt: Callable[..., Any],
+    video: Lakehouse,
+    windows: dict[tuple, dict[str, reference.Figure]],
+) -> None:
+    rule = {
+        "domain": "video",
+        "rule": "country_bitrate",
+        "metric": "bitrate_bps",
+        "cohort_kind": "country",
+        "direction": "below",
+        "bound": 4e6,
+        "reference": "none",
+        "factor": 1.0,
+        "margin": 0.0,
+        "deviations": 0.0,
+        "least_sample": 1,
+        "least_impacted": 0,
+        "fire_after": 2,
+        "clear_after": 2,
+        "severity": "warning",
+        "layer": "isp",
+        "explained_by": "none",
+        "meaning": "Below four megabits a second",
+    }
+    before = versions(spark, "gold", ["alert_judgements"])["alert_judgements"]
+    rules = spark.table("ops.alert_rules")
+    row = spark.createDataFrame([rule], rules.schema)
+    row.write.format("delta").mode("append").saveAsTable("ops.alert_rules")
+    try:
+        # older windows were judged by the rules of their time
+        dbt("run", "--select", "alert_judgements", "--full-refresh")
+        told = spark.sql(
+            "select rule, cohort, state, unix_millis(started_at), unix_millis(fired_at), windows"
+            " from gold.alerts where rule = 'country_bitrate'"
+        ).collect()
+    finally:
+        spark.sql("delete from ops.alert_rules where rule = 'country_bitrate'")
+        spark.sql(f"restore table gold.alert_judgements to version as of {before}")
+    newest = max(int(event.arrived_ms) for event in video.service.events)
+    expected = reference.alerts(reference.alert_judgements(windows, [rule]), [rule], newest)
+    assert {"firing", "resolved"} & {state for _, _, state, *_ in expected}
+    assert Counter(map(tuple, told)) == Counter(expected)
+
+
 def test_every_event_stands_once_beside_its_request(spark: Any, video: Lakehouse) -> None:
     rows = spark.sql(
         "select user_id, type, unix_millis(event_at) as at, location, isp, resulttype"
