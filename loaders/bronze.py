@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 LEDGER = "bronze.ledger"
 QUARANTINE = "bronze.quarantine"
+# Which columns' least and greatest values the log tells.
+STATISTICS = "delta.dataSkippingStatsColumns"
 
 # What has to see every row of a bronze table, such as a delete, runs while none is appended.
 APPENDS = Gate()
@@ -77,10 +79,11 @@ def ensure_tables(spark: SparkSession, destination: Destination, kind: Kind) -> 
     With its location named, a table whose files are there and whose entry in the metastore is
     lost is registered again (Delta refuses that to a table without one).
     """
-    layout = (kind.columns, ", ".join(kind.layout.clustered_by))
+    counted = f"tblproperties ('{STATISTICS}' = '{','.join(kind.counted_columns)}')"
+    layout = (kind.columns, ", ".join(kind.layout.clustered_by), counted)
     wanted = dict.fromkeys(destination.tables, layout) | {
-        LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item"),
-        QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id"),
+        LEDGER.removeprefix("bronze."): (LEDGER_COLUMNS, "feed, item", ""),
+        QUARANTINE.removeprefix("bronze."): (QUARANTINE_COLUMNS, "feed, batch_id", ""),
     }
     # A statement for a table that is there would read its log.
     there = {row["tableName"] for row in spark.sql("show tables in bronze").collect()}
@@ -90,12 +93,12 @@ def ensure_tables(spark: SparkSession, destination: Destination, kind: Kind) -> 
     schema = spark.sql("describe schema bronze").where("info_name = 'Location'").first()
 
     def create(name: str) -> None:
-        columns, clustered_by = wanted[name]
+        columns, clustered_by, properties = wanted[name]
         folder = f"{schema['info_value']}/{name.lower()}"
         clear_empty_folder(spark, folder)
         spark.sql(
             f"create table if not exists bronze.{name} ({columns}) using delta "
-            f"cluster by ({clustered_by}) location '{folder}'"
+            f"cluster by ({clustered_by}) location '{folder}' {properties}"
         )
 
     in_threads(spark, create, missing)

@@ -68,6 +68,14 @@ class Kind(ABC):
         )
         return f"{extracted}{self.layout.record_column} string, {self.provenance}"
 
+    @property
+    def counted_columns(self) -> list[str]:
+        """Columns of whose values Delta's log tells the least and the greatest: not the record.
+
+        They would stay in the log when the rows are gone, and a record may begin with an address.
+        """
+        return [*self.layout.extracted, *(part.split()[0] for part in self.provenance.split(","))]
+
     def stored(self, rows: DataFrame, columns: Sequence[str]) -> DataFrame:
         """The rows as the bronze table of these columns takes them: without those extracted."""
         record = self.layout.record_column

@@ -21,6 +21,14 @@
             {%- set name = source.identifier -%}
             {%- set relation = api.Relation.create(schema=source.schema, identifier=name) -%}
             {%- if adapter.get_relation(none, relation.schema, name | lower) is none -%}
+                {#- As the loaders create it: the log tells the least and the greatest value of every
+                    column but the record. -#}
+                {%- set counted = [] -%}
+                {%- for column in source.columns.values()
+                    if source.source_name not in ('bronze_loaders', 'bronze_ml')
+                    and (column.name.startswith('_') or column.meta.get('extracted_by')) -%}
+                    {%- do counted.append(column.name) -%}
+                {%- endfor -%}
                 {%- set ddl -%}
                     create table if not exists {{ relation }} (
                         {%- for column in source.columns.values() %}
@@ -32,6 +40,9 @@
                     ) using delta
                     cluster by ({{ source.meta.clustered_by | join(', ') }})
                     location '{{ bronze.folder }}/{{ source.identifier | lower }}'
+                    {%- if counted %}
+                    tblproperties ('delta.dataSkippingStatsColumns' = '{{ counted | join(',') }}')
+                    {%- endif %}
                 {%- endset -%}
                 {%- do run_query(ddl) -%}
             {%- endif -%}

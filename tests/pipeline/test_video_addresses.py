@@ -19,7 +19,11 @@ from loaders.run import run_once
 OLD = ("203.0.113.71", "2001:db8:71::71", "203.0.113.72", "203.0.113.73")
 NEW = ("203.0.113.81",)
 LOGS = ("--select", "+cdn_logs")
-BOOKS = (("ledger", "ingested_at"), ("quarantine", "ingested_at"))
+TABLES = {
+    "cdn_logs": ("_key", "_ingested_at"),
+    "ledger": ("item", "ingested_at"),
+    "quarantine": ("item", "ingested_at"),
+}
 NETWORKS = {"203.0.113.0", "2001:db8:71::"}
 
 
@@ -59,16 +63,17 @@ def test_no_file_under_the_root_names_an_address_that_has_expired(
     folder = tmp_path / "qos" / "cdn_logs"
     folder.mkdir(parents=True)
 
-    def load(name: str, body: bytes) -> None:
-        (folder / name).write_bytes(body)
-        assert run_once(spark, [read_feeds()["cdn_logs"]], lambda _: None) == {}
-
     readable = row(OLD[0], 1) + row(OLD[1], 2, first=True)
     broken = row(OLD[2], 3).replace(b"}", b"")
-    load("old.gz", gzip.compress(readable + broken + row(OLD[3], 4)[:-20]))
-    for table, column in (("cdn_logs", "_ingested_at"), *BOOKS):
-        spark.sql(f"update bronze.{table} set {column} = {column} - interval 40 days")
-    load("new.gz", gzip.compress(row(NEW[0], 5)))
+    old = readable + broken + row(OLD[3], 4, first=True)[:-20]
+    (folder / "old.gz").write_bytes(gzip.compress(old))
+    (folder / "new.gz").write_bytes(gzip.compress(row(NEW[0], 5)))
+    assert run_once(spark, [read_feeds()["cdn_logs"]], lambda _: None) == {}
+    for table, (item, time) in TABLES.items():
+        spark.sql(
+            f"update bronze.{table} set {time} = {time} - interval 40 days"
+            f" where endswith({item}, 'old.gz')"
+        )
     dbt("seed", "--select", "country_codes", "networks")
     dbt("run", *LOGS)
 
