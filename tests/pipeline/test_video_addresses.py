@@ -94,7 +94,6 @@ def test_no_file_under_the_root_names_an_address_that_has_expired(
     dbt("test", "--select", "bronze_rows_equal_ledger", "quarantine_rows_equal_ledger")
 
     refused = dbt("run", *LOGS, "--full-refresh", expect_failure=True)
-    assert "full refresh of cdn_logs would lose what it has of bronze.cdn_logs" in (
-        f"{refused.exception} {[each.message for each in refused.result.results]}"
-    )
+    said = "full refresh of cdn_logs would lose what it has of bronze.cdn_logs"
+    assert said in str(refused.exception)
     assert spark.table("silver.cdn_logs").collect() == silver
