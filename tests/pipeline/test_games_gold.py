@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import games_reference as games
 import pytest
+from deltalake import DeltaTable
 
 from demo.games import (
     APPLICATION,
@@ -431,6 +432,22 @@ def test_what_is_earned_and_spent_is_as_in_the_reference(
     for row in found:
         net[row[1]] += row[3] - row[4]
     assert net == held
+
+
+def test_a_run_without_news_leaves_every_table_at_its_version(
+    dbt: Callable[..., Any], built: None, root: Path
+) -> None:
+    def versions() -> dict[str, int]:
+        return {
+            f"{schema}.{folder.name}": DeltaTable(folder).version()
+            for schema in ("silver", "gold")
+            for folder in (root / "warehouse" / f"{schema}.db").iterdir()
+        }
+
+    before = versions()
+    dbt("run", "--select", "path:models/silver/games", "path:models/gold/games")
+    assert versions() == before
+    assert {"silver.game_login", "silver.game_players", "gold.game_judgements"} <= before.keys()
 
 
 # What is judged by what was usual then stays as it was (macros/alerts/judged_windows.sql).
