@@ -1,5 +1,5 @@
-{#- When the first batch after `last_batch` was planned (UTC text) that bronze tables have rows of, as
-    of the versions given with them; none where they have no such batch. -#}
+{#- When the first batch after `last_batch` was planned (UTC text) that bronze tables have rows
+    of, as of the versions given with them; none where they have no such batch. -#}
 {%- macro begun_at(steps, last_batch) -%}
     {%- set rows = [] -%}
     {%- for step in steps if step.goal >= 0 -%}

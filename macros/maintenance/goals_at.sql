@@ -1,6 +1,6 @@
-{#- The version that each table had at a time (UTC): `relation`, `goal`, and how many commits have been
-    `undone` when it is there again. A goal of -1: there was no table then. Refuses where the history
-    does not reach back. -#}
+{#- The version that each table had at a time (UTC): `relation`, `goal`, and how many commits have
+    been `undone` when it is there again. A goal of -1: there was no table then. Refuses where the
+    history does not reach back. -#}
 {%- macro goals_at(relations, timestamp) -%}
     {%- set goals = [] -%}
     {%- for relation in relations -%}
