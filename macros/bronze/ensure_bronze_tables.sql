@@ -21,7 +21,7 @@
             {%- set name = source.identifier -%}
             {%- set relation = api.Relation.create(schema=source.schema, identifier=name) -%}
             {%- if adapter.get_relation(none, relation.schema, name | lower) is none -%}
-                {#- As the loaders create it: the log tells the least and the greatest value of every
+                {#- As the loaders create it: the log tells the least and greatest value of every
                     column but the record. -#}
                 {%- set counted = [] -%}
                 {%- for column in source.columns.values()
