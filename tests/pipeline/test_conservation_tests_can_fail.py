@@ -29,7 +29,10 @@ def failures(dbt: Any) -> dict[str, int]:
     return counts
 
 
-def deliver(spark: Any, table: str, rows: list[tuple]) -> None:
+NOW, LONG_AGO = "current_timestamp()", "timestamp'2024-01-01'"
+
+
+def deliver(spark: Any, table: str, rows: list[tuple], at: str = NOW) -> None:
     """Append rows to a bronze table; what the tests do not read is filled in.
 
     Rows are (feed, batch, item, received, kept, duplicates, quarantined) for the ledger,
@@ -43,7 +46,7 @@ def deliver(spark: Any, table: str, rows: list[tuple]) -> None:
     }
     feed = "('text', 'landing', '{1}', 'v1', {2}, {at}, {0}, {at})"
     template = templates.get(table, feed)
-    values = ", ".join(template.format(*row, at="timestamp'2024-01-01'") for row in rows)
+    values = ", ".join(template.format(*row, at=at) for row in rows)
     spark.sql(f"insert into bronze.{table} values {values}")
 
 
@@ -94,7 +97,10 @@ def test_conservation_holds_on_sound_rows_and_each_violation_is_found(
     deliver(spark, "stocksDailyPrices", [(4, "half", 0), (6, "twice", 0), (6, "twice", 0)])
     deliver(spark, "stocksFundamentals", [(5, "unannounced", 0), (6, "a", 0)])
     deliver(spark, "quarantine", [(filings, 7, "unannounced", 0, "7B")])
-    assert failures(dbt) == {CONSERVED: 3, LEDGER: 3, PROVENANCE: 2, QUARANTINE: 2}
+    found = {CONSERVED: 3, LEDGER: 3, PROVENANCE: 2, QUARANTINE: 2}
+    assert failures(dbt) == found
+    deliver(spark, "ledger", [(prices, 8, "expired", 1, 0, 0, 1)], at=LONG_AGO)
+    assert failures(dbt) == found, "quarantine is kept for a month"
 
 
 def problems(spark: Any, dbt: Any, model: str) -> set[tuple[str, str]]:
