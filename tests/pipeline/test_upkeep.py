@@ -147,7 +147,7 @@ def test_a_full_refresh_that_would_lose_history_is_refused(site: Site, through: 
         visitors = models / "visitors.sql"
         sql, visits = visitors.read_text(), "{{ source('bronze', 'visits') }}"
         for name, parent in (("seen", visits), ("seen_again", "{{ ref('seen') }}")):
-            config = f"{{{{ config(materialized='{through}') }}}}"
+            config = f"{{{{ config(materialized='{through}', access='protected') }}}}"
             (models / f"{name}.sql").write_text(f"{config}\nselect * from {parent}")
         visitors.write_text(sql.replace(visits, "{{ ref('seen_again') }}"))
     site.deliver(0, "2024-05-01", range(10))
