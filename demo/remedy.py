@@ -39,16 +39,17 @@ if TYPE_CHECKING:
 
 TOPIC = "multihop-alerts"
 TOPIC_VARIABLE = "QOS_ALERTS_TOPIC"  # models/gold/qos/alerts.yml
-RULE = "edge_errors"
+# Of one incident only the first is told that nothing explains.
+RULES = ("edge_errors", "edge_errors_bad")
 # An edge with less of all requests is one that nobody is sent to.
 FORSAKEN_SHARE = 0.02
 ACT_PAUSE_S, ROUND_S = 2.0, 60.0
 
 ALERT = """
-    select started_at, fired_at, resolved_at, layer, impacted, worst_value
+    select rule, started_at, fired_at, resolved_at, layer, impacted, worst_value
     from gold.alerts
-    where rule = '{rule}' and cohort = '{edge}' and fired_at >= timestamp '{since}'
-    order by fired_at
+    where rule in {rules} and cohort = '{edge}' and fired_at >= timestamp '{since}'
+    order by suppressed_by is not null, fired_at
     limit 1
 """
 MOVED = """
@@ -145,7 +146,8 @@ class Outage:
         def handle(alert: Alert, _: Any) -> None:
             told.append(alert)
             acted = act_on([alert])
-            if (alert.rule, alert.cohort) == (RULE, self._edge) and alert.state == "firing":
+            of_edge = alert.rule in RULES and alert.cohort == self._edge
+            if of_edge and alert.state == "firing" and "notified" not in self.moments:
                 self.moments["notified"] = alert.told_at and alert.told_at - self._behind
                 self.details["notified"] = alert.subject
             for done in acted:
@@ -167,7 +169,7 @@ class Outage:
     def timeline(self, spark: SparkSession) -> list[str]:
         """What happened when, by the viewers' clock, as lines to print."""
         since = f"{self.moments['onset']:%Y-%m-%d %H:%M:%S}"
-        alert = spark.sql(ALERT.format(rule=RULE, edge=self._edge, since=since)).first()
+        alert = spark.sql(ALERT.format(rules=RULES, edge=self._edge, since=since)).first()
         if alert is not None:
             first_window_ended_at = alert.started_at + timedelta(minutes=5)
             self.moments |= {
@@ -176,8 +178,9 @@ class Outage:
                 "resolved": alert.resolved_at and alert.resolved_at.replace(tzinfo=UTC),
             }
             self.details["fired"] = (
-                f"{RULE}: likely layer {alert.layer}, up to {100 * alert.worst_value:.0f} % of the "
-                f"requests of a window fail, {alert.impacted:,} of them"
+                f"{alert.rule}: likely layer {alert.layer}, up to "
+                f"{100 * alert.worst_value:.0f} % of the requests of a window fail, "
+                f"{alert.impacted:,} of them"
             )
         if shifted_at := self.moments.get("remediated"):
             shifted = f"{shifted_at + timedelta(seconds=1):%Y-%m-%d %H:%M:%S}"

@@ -385,7 +385,7 @@ def test_an_alert_that_sns_tells_moves_the_viewers_to_other_edges(kinesis, s3, m
     outage = remedy.Outage(viewers, queue_url, datetime.now(UTC))
     attributes = {
         "update_type": "alert",
-        "rule": remedy.RULE,
+        "rule": remedy.RULES[-1],
         "state": "firing",
         "severity": "critical",
         "layer": "edge",
@@ -403,7 +403,7 @@ def test_an_alert_that_sns_tells_moves_the_viewers_to_other_edges(kinesis, s3, m
         },
     )
     assert [(alert.rule, alert.cohort) for alert in outage.act()] == [
-        ("edge_errors", delivery.EDGE)
+        (remedy.RULES[-1], delivery.EDGE)
     ]
     assert outage.moments["notified"] <= outage.moments["remediated"]
     assert outage.act() == []
