@@ -151,6 +151,12 @@ def shared_lakehouse(spark: Any, root: Path) -> Path:
     return emptied(spark, root)
 
 
+@pytest.fixture(scope="session")
+def empty_lakehouse(spark: Any, root: Path) -> Callable[[], Path]:
+    """Empties the lakehouse, for a fixture that lasts longer than a module."""
+    return lambda: emptied(spark, root)
+
+
 def emptied(spark: Any, root: Path) -> Path:
     for (schema,) in spark.sql("show schemas").collect():
         if schema == "default":

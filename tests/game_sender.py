@@ -84,11 +84,12 @@ def game_sender() -> Iterator[Sender]:
 
 
 def in_bronze(root: Path) -> dict[str, Counter[str]]:
-    """Records by table. Read without Spark, which takes seconds to plan so many tables."""
+    """Records by table that has any. Read without Spark, which takes seconds to plan so many tables."""
     found = {}
     for table in TABLES:
         path = root / "warehouse" / "bronze.db" / table
         if path.exists():
             column = DeltaTable(path).to_pyarrow_table(columns=["data"])["data"]
-            found[table] = Counter(column.to_pylist())
+            if len(column):
+                found[table] = Counter(column.to_pylist())
     return found

@@ -27,9 +27,12 @@ def live(spark: Any, lakehouse: Path, live_folder: TinyProject) -> LiveProject:
 
 
 @pytest.fixture(scope="session")
-def video(spark: Any, dbt: Callable[..., Any]) -> video_lakehouse.Lakehouse:
+def video(
+    spark: Any, dbt: Callable[..., Any], empty_lakehouse: Callable[[], Path]
+) -> video_lakehouse.Lakehouse:
     """The video tables, built once for test_video_gold.py, _live.py and _silver.py.
 
     No other file may stand between these: a test that asks for an empty lakehouse drops the tables.
     """
+    empty_lakehouse()
     return video_lakehouse.Lakehouse(spark, dbt, video_lakehouse.eventful_service())
