@@ -84,7 +84,7 @@ def game_sender() -> Iterator[Sender]:
 
 
 def in_bronze(root: Path) -> dict[str, Counter[str]]:
-    """Records by table that has any. Read without Spark, which takes seconds to plan so many tables."""
+    """Records by table that has any. Without Spark, which takes seconds to plan so many tables."""
     found = {}
     for table in TABLES:
         path = root / "warehouse" / "bronze.db" / table
