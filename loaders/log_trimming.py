@@ -26,7 +26,7 @@ SURPLUS_COMMITS = 360
 def trim_logs(spark: SparkSession, tables: Iterable[str]) -> str | None:
     """Trim the logs of tables that exist; what there is to say of it, None where nothing is."""
     trimmed = [table for table in tables if trim_log(spark, table)]
-    return f"{', '.join(trimmed)}" if trimmed else None
+    return ", ".join(trimmed) or None
 
 
 def trim_log(spark: SparkSession, table: str) -> bool:

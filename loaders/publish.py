@@ -32,8 +32,9 @@ from loaders.outbox import (
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# What could not be sent for so long is given up: an outage of SNS is over by then, and a topic that
-# was missing is there.
+# What one process could not send for so long is given up: an outage of SNS is over by then, and a
+# topic that was missing is there. Not counted from when a message was made: an engine that rested
+# for a day would give up at the first fault.
 GIVE_UP_AFTER = timedelta(days=1)
 LONGEST_PAUSE_S = 300
 # Sent messages are noted after so many: that many a crash can send again.
@@ -61,6 +62,7 @@ class PublishReport:
 
 @dataclass(slots=True)
 class _Attempts:
+    since: float
     made: int = 0
     next_at: float = 0.0
     error: str = ""
@@ -128,9 +130,10 @@ class Publisher:
         sent = dead = 0
         outcomes: list[tuple[Message, dict[str, Any]]] = []
         for message in pending:
-            if self.is_stopping():  # note what was sent, before this process is cut short
-                break
-            attempts = self._attempts.get(message.message_id, _Attempts())
+            if self.is_stopping():  # before this process is cut short
+                self._note(outcomes)
+                return PublishReport(sent, dead, len(self._attempts))
+            attempts = self._attempts.get(message.message_id, _Attempts(self.clock()))
             if attempts.next_at > self.clock():
                 continue
             outcome = self._send(message, attempts)
@@ -165,8 +168,8 @@ class Publisher:
             outcome["sns_message_id"] = self._publish(message)
         except (BotoCoreError, ClientError) as error:
             code = _code(error)
-            age = datetime.now(UTC) - message.created_at
-            given_up = code in _PERMANENT or age >= self.give_up_after
+            tried_for = timedelta(seconds=self.clock() - before.since)
+            given_up = code in _PERMANENT or (before.made and tried_for >= self.give_up_after)
             logging.getLogger(__name__).warning(
                 "message %s of %s to %s: %s, attempt %d%s",
                 *(message.message_id, message.model, message.topic, code, made),
@@ -175,7 +178,9 @@ class Publisher:
             if given_up:
                 return outcome | {"state": DEAD, "error": code}
             pause = min(2.0 ** (made - 1), LONGEST_PAUSE_S)
-            self._attempts[message.message_id] = _Attempts(made, self.clock() + pause, code)
+            self._attempts[message.message_id] = _Attempts(
+                before.since, made, self.clock() + pause, code
+            )
             return None
         return outcome
 

@@ -18,6 +18,7 @@ from loaders.games.detection import in_words
 from loaders.games.separation import Quarantined, Refused, Separated, Separator
 from loaders.ingest.delivery import MAX_CALL_BYTES, MAX_RECORDS, put_records
 from loaders.session import ConfigurationError
+from loaders.vault.envelope import Damaged
 from loaders.vault.store import Access, PersonalValues, Vault
 
 TRIES = 5
@@ -60,7 +61,7 @@ def release(
 
     Raises:
         ConfigurationError: Firehose does not take them.
-        Damaged: an event does not open.
+        Damaged: an event, or the key that its personal data would be sealed with, does not open.
     """
     done = Release()
     events = store.open_quarantined(event_types, access)
@@ -70,11 +71,13 @@ def release(
     )
     for batch in _batches(judged):
         good = [(kept, now) for kept, now in batch if isinstance(now, Separated)]
-        store.put(
+        closed = store.put(
             PersonalValues(now.player_id, now.event_id, now.timestamp, now.personal)
             for _, now in good
             if now.player_id is not None
         )
+        if closed:
+            raise Damaged(f"the key of player {min(closed)} does not open")
         _pass_on(firehose, stream, [now.body for _, now in good], pause)
         store.settle_quarantined(
             released=[kept for kept, _ in good],

@@ -143,10 +143,17 @@ def test_a_message_is_given_up_when_it_could_not_be_sent_for_a_day(
     queue: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = queue[0] + "-missing"
-    day_ago = datetime.now(UTC) - timedelta(days=1)
-    old, new = replace(a_message(missing, 1), created_at=day_ago), a_message(missing, 2)
-    outbox = Outbox(monkeypatch, [old, new])
-    assert Publisher(None).deliver() == PublishReport(sent=0, dead=1, waiting=1)
+    week_ago = datetime.now(UTC) - timedelta(days=7)
+    old, new = replace(a_message(missing, 1), created_at=week_ago), a_message(missing, 2)
+    outbox = Outbox(monkeypatch, [old])
+    now = 0.0
+    publisher = Publisher(None, clock=lambda: now)
+    assert publisher.deliver().waiting == 1, "however old it is: it was not tried before"
+    now = 86_399.0
+    outbox.messages.append(new)
+    assert publisher.deliver() == PublishReport(sent=0, dead=0, waiting=2)
+    now = 90_000.0
+    assert publisher.deliver() == PublishReport(sent=0, dead=1, waiting=1)
     assert outbox.decided.keys() == {"id-1"}
 
 
